@@ -1,0 +1,1 @@
+"""Hearth: a Matrix homeserver that an organisation runs for itself."""
