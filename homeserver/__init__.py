@@ -1,1 +1,0 @@
-"""Hearth: a Matrix homeserver that an organisation runs for itself."""

@@ -1,0 +1,79 @@
+"""Content hashes, reference hashes and the event ids made of them.
+
+Source: server-server-api §Signing Events; the section "Event IDs" of each room version.
+"""
+
+from base64 import b64decode, b64encode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from hashlib import sha256
+from typing import Any
+
+from homeserver.core.canonical_json import CanonicalJSONError, encode, encode_lenient
+from homeserver.core.redaction import redact
+from homeserver.core.room_versions import RoomVersion
+
+
+def encode_event_json(pdu: dict[str, Any], version: RoomVersion) -> bytes:
+    """The bytes that stand for `pdu` in a room of `version`: strict from room version 6 on, lenient before.
+
+    Raises `CanonicalJSONError`.
+    """
+    return encode(pdu) if version.strict_canonical_json else encode_lenient(pdu)
+
+
+def content_hash(pdu: dict[str, Any], version: RoomVersion) -> str:
+    """SHA-256 over all of `pdu` but `unsigned`, `signatures` and `hashes`, in unpadded base64.
+
+    server-server-api §Calculating the content hash for an event. Raises `CanonicalJSONError`.
+    """
+    hashed = {key: value for key, value in pdu.items() if key not in ("unsigned", "signatures", "hashes")}
+    return unpadded_base64(sha256(encode_event_json(hashed, version)).digest())
+
+
+def content_hash_matches(pdu: dict[str, Any], version: RoomVersion) -> bool:
+    """Whether `hashes.sha256` is the content hash; False where it is missing or no base64.
+
+    An event that fails is processed as its redacted copy (server-server-api §Validating hashes and signatures on
+    received events).
+    """
+    hashes = pdu.get("hashes")
+    claimed = hashes.get("sha256") if isinstance(hashes, dict) else None
+    if not isinstance(claimed, str):
+        return False
+    try:
+        expected = content_hash(pdu, version)
+    except CanonicalJSONError:
+        return False
+    return claimed == expected or _bytes_of(claimed) == _bytes_of(expected)
+
+
+def reference_hash(pdu: dict[str, Any], version: RoomVersion) -> bytes:
+    """SHA-256 over the redacted `pdu` without `signatures` and `unsigned`, 32 bytes. Raises `CanonicalJSONError`.
+
+    server-server-api §Calculating the reference hash for an event.
+    """
+    redacted = redact(pdu, version)
+    redacted.pop("signatures", None)  # `unsigned` does not survive redaction
+    return sha256(encode_event_json(redacted, version)).digest()
+
+
+def compute_event_id(pdu: dict[str, Any], version: RoomVersion) -> str:
+    """The event's id: taken from `event_id` in room versions 1 and 2, else the reference hash behind a `$`."""
+    if version.event_id_format == "opaque":
+        event_id: str = pdu["event_id"]
+        return event_id
+    digest = reference_hash(pdu, version)
+    encoded = urlsafe_b64encode(digest) if version.event_id_format == "urlsafe" else b64encode(digest)
+    return "$" + encoded.rstrip(b"=").decode()
+
+
+def unpadded_base64(data: bytes) -> str:
+    """https://spec.matrix.org/v1.19/appendices/#unpadded-base64"""
+    return b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes_of(unpadded: str) -> bytes | None:
+    try:
+        return b64decode(unpadded + "=" * (-len(unpadded) % 4), validate=True)
+    except (Base64Error, ValueError):
+        return None
