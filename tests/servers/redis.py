@@ -15,11 +15,12 @@ def start(home: Path) -> tuple[subprocess.Popen[bytes], str]:
     """Start a server on a free loopback port, nothing kept on disk. Returns its process and its `redis://` URL."""
     for _ in range(ATTEMPTS):
         port = free_port()
-        log = (home / "log").open("wb")
-        server = subprocess.Popen(
-            [installed_server(), "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", home],
-            stdout=log, stderr=log, cwd=home, env={"PATH": os.defpath}, start_new_session=True,
-        )  # fmt: skip
+        settings = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+        with (home / "log").open("wb") as log:
+            server = subprocess.Popen(
+                [installed_server(), *settings, "--dir", home],
+                stdout=log, stderr=log, cwd=home, env={"PATH": os.defpath}, start_new_session=True,
+            )  # fmt: skip
         if answers(server, port):
             return server, f"redis://127.0.0.1:{port}/0"
     raise RuntimeError(f"Redis did not start:\n{(home / 'log').read_text()}")

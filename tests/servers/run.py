@@ -43,7 +43,7 @@ def folder() -> Path:
 
 @contextmanager
 def exclusive(name: str) -> Iterator[Path]:
-    """Hold the lock `name` among all workers of the run. Yields the path of a note to leave for those who come later."""
+    """Hold the lock `name` among all workers of the run. Yields a path for a note to those who come later."""
     with (folder() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder() / f"{name}.note"

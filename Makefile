@@ -1,0 +1,61 @@
+# Hearth: `make help` lists what there is. PYTHON names the interpreter that the environment is made from.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= hearth.yaml
+WORKERS ?= 2
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench generate lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready-dev ## make the environment (.venv) with everything for running, testing and checking
+
+run: $(VENV)/.ready-run ## serve: makes the environment, a config, a signing key and the data folder where absent
+	@test -f $(CONFIG) || $(BIN)/hearth init --config $(CONFIG)
+	@exec $(BIN)/hearth run --config $(CONFIG)
+
+test: $(VENV)/.ready-dev ## run the tests, on SQLite and on a PostgreSQL and Redis of their own (ARGS=… for pytest)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+check: $(VENV)/.ready-dev ## run the guards: style, layers, types, dead code, dependencies, architecture
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+	$(BIN)/vulture
+	$(BIN)/deptry .
+	$(BIN)/python -m pytest -q tests/architecture
+
+format: $(VENV)/.ready-dev ## mend what ruff can mend by itself
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.ready-run ## measure Hearth and Synapse side by side (PRESET=smoke|quick|full, ARGS=… for bench.py)
+	bench/run
+
+generate: $(VENV)/.ready-dev ## write the generated files: config.example.yaml, docs/endpoints.md, the map in docs/ARCHITECTURE.md
+	$(BIN)/python -m tools.generate
+
+lock: $(VENV)/.ready-dev ## pin the newest versions that pyproject.toml allows, in requirements.lock and requirements-dev.lock
+	tools/lock
+
+clean: ## remove the environment and caches; never the config, the keys or the data
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Hearth needs Python 3.11 or newer: make PYTHON=python3.12 …" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Installed again only when a lock or the project's own metadata changed.
+$(VENV)/.ready-run: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) -r requirements.lock
+	$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(PIP) -r requirements-dev.lock
+	$(PIP) --no-deps --editable .
+	@touch $@ $(VENV)/.ready-run
