@@ -4,7 +4,6 @@ Source: server-server-api §Signing Events; the section "Event IDs" of each room
 """
 
 from base64 import b64decode, b64encode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from hashlib import sha256
 from typing import Any
 
@@ -44,7 +43,7 @@ def content_hash_matches(pdu: dict[str, Any], version: RoomVersion) -> bool:
         expected = content_hash(pdu, version)
     except CanonicalJSONError:
         return False
-    return claimed == expected or _bytes_of(claimed) == _bytes_of(expected)
+    return claimed == expected or bytes_of_base64(claimed) == bytes_of_base64(expected)
 
 
 def reference_hash(pdu: dict[str, Any], version: RoomVersion) -> bytes:
@@ -52,9 +51,17 @@ def reference_hash(pdu: dict[str, Any], version: RoomVersion) -> bytes:
 
     server-server-api §Calculating the reference hash for an event.
     """
+    return sha256(signed_bytes(pdu, version)).digest()
+
+
+def signed_bytes(pdu: dict[str, Any], version: RoomVersion) -> bytes:
+    """What servers sign of an event, and what its reference hash is made over: the redacted form without `signatures`.
+
+    Raises `CanonicalJSONError`.
+    """
     redacted = redact(pdu, version)
     redacted.pop("signatures", None)  # `unsigned` does not survive redaction
-    return sha256(encode_event_json(redacted, version)).digest()
+    return encode_event_json(redacted, version)
 
 
 def compute_event_id(pdu: dict[str, Any], version: RoomVersion) -> str:
@@ -62,7 +69,11 @@ def compute_event_id(pdu: dict[str, Any], version: RoomVersion) -> str:
     if version.event_id_format == "opaque":
         event_id: str = pdu["event_id"]
         return event_id
-    digest = reference_hash(pdu, version)
+    return event_id_of_hash(reference_hash(pdu, version), version)
+
+
+def event_id_of_hash(digest: bytes, version: RoomVersion) -> str:
+    """The event id that a reference hash gives, in room versions 3 and later."""
     encoded = urlsafe_b64encode(digest) if version.event_id_format == "urlsafe" else b64encode(digest)
     return "$" + encoded.rstrip(b"=").decode()
 
@@ -72,8 +83,10 @@ def unpadded_base64(data: bytes) -> str:
     return b64encode(data).rstrip(b"=").decode()
 
 
-def _bytes_of(unpadded: str) -> bytes | None:
+def bytes_of_base64(text: str) -> bytes | None:
+    """What `text` stands for in base64, padded or not; None where it is not base64."""
+    unpadded = text.rstrip("=")
     try:
         return b64decode(unpadded + "=" * (-len(unpadded) % 4), validate=True)
-    except (Base64Error, ValueError):
+    except ValueError:  # binascii.Error and non-ASCII text
         return None

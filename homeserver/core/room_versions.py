@@ -109,9 +109,7 @@ _V7 = replace(_V6, identifier="7", knocking=True)
 _V8 = replace(_V7, identifier="8", restricted_joins=True, redaction_keeps_join_rule_allow=True)
 _V9 = replace(_V8, identifier="9", redaction_keeps_join_authorisation=True)
 _V10 = replace(_V9, identifier="10", knock_restricted_joins=True, integer_power_levels=True)
-_V11 = replace(
-    _V10, identifier="11", implicit_room_creator=True, updated_redaction_rules=True, redacts_in_content=True
-)
+_V11 = replace(_V10, identifier="11", implicit_room_creator=True, updated_redaction_rules=True, redacts_in_content=True)
 _V12 = replace(
     _V11,
     identifier="12",
