@@ -188,7 +188,7 @@ class Filter:
 
     @classmethod
     def parse(cls, obj: object) -> "Filter":
-        """Read a filter definition. Unknown properties are kept in `source` and otherwise ignored. Raises InvalidFilter."""
+        """Read a filter definition. Unknown properties only count in `source`. Raises InvalidFilter."""
         data = _object(obj, "filter")
         event_format = data.get("event_format")
         if event_format not in (None, "client", "federation"):

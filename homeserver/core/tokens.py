@@ -47,7 +47,7 @@ class PaginationToken:
 
     @classmethod
     def before(cls, depth: int, position: int) -> "PaginationToken":
-        """The gap directly before the event at (depth, position): the `prev_batch` of a timeline that starts with it."""
+        """The gap directly before the event at (depth, position): `prev_batch` of a timeline that starts with it."""
         return cls(depth, position)
 
     @classmethod
