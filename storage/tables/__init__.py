@@ -1,0 +1,122 @@
+"""Every table, a module per aggregate. Integer keys inside (`…_nid`), Matrix ids at the edge.
+
+`metadata` holds them all; the migrations are checked against it. Columns named `position` carry places of the one
+commit-ordered log (see `storage.database`). No foreign keys: rows are written by one batch writer in an order of its own,
+and a check per row would be paid on every message.
+"""
+
+from storage.tables.columns import metadata
+from storage.tables.accounts import (
+    access_tokens,
+    devices,
+    filters,
+    login_tokens,
+    openid_tokens,
+    profiles,
+    refresh_tokens,
+    registration_tokens,
+    transactions,
+    uia_sessions,
+    users,
+)
+from storage.tables.encryption import (
+    cross_signing_keys,
+    device_keys,
+    device_list_changes,
+    fallback_keys,
+    key_signatures,
+    one_time_keys,
+    remote_device_list_state,
+    remote_device_lists,
+    to_device,
+    to_device_seen,
+)
+from storage.tables.events import (
+    auth_chain_links,
+    auth_chains,
+    backward_extremities,
+    event_auth,
+    event_bodies,
+    event_edges,
+    events,
+    forward_extremities,
+)
+from storage.tables.federation import (
+    destination_events,
+    destinations,
+    inbound_transactions,
+    outbound_edus,
+    server_keys,
+)
+from storage.tables.media import media, media_thumbnails
+from storage.tables.rooms import (
+    current_state,
+    invited_rooms_state,
+    memberships,
+    room_aliases,
+    room_hosts,
+    rooms,
+    state_changes,
+    state_deltas,
+    state_snapshots,
+)
+from storage.tables.server import id_blocks, leases, stream_position
+from storage.tables.user_data import account_data, presence, push_exceptions, pushers, read_marks, receipts
+
+__all__ = [
+    "access_tokens",
+    "account_data",
+    "auth_chain_links",
+    "auth_chains",
+    "backward_extremities",
+    "cross_signing_keys",
+    "current_state",
+    "destination_events",
+    "destinations",
+    "device_keys",
+    "device_list_changes",
+    "devices",
+    "event_auth",
+    "event_bodies",
+    "event_edges",
+    "events",
+    "fallback_keys",
+    "filters",
+    "forward_extremities",
+    "id_blocks",
+    "inbound_transactions",
+    "invited_rooms_state",
+    "key_signatures",
+    "leases",
+    "login_tokens",
+    "media",
+    "media_thumbnails",
+    "memberships",
+    "metadata",
+    "one_time_keys",
+    "openid_tokens",
+    "outbound_edus",
+    "presence",
+    "profiles",
+    "push_exceptions",
+    "pushers",
+    "read_marks",
+    "receipts",
+    "refresh_tokens",
+    "registration_tokens",
+    "remote_device_list_state",
+    "remote_device_lists",
+    "room_aliases",
+    "room_hosts",
+    "rooms",
+    "server_keys",
+    "state_changes",
+    "state_deltas",
+    "state_snapshots",
+    "stream_position",
+    "to_device",
+    "to_device_seen",
+    "transactions",
+    "uia_sessions",
+    "users",
+]

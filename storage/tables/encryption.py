@@ -1,0 +1,86 @@
+"""End-to-end encryption: keys of devices and users, what changed in them, and messages to devices."""
+
+from sqlalchemy import Index, Table
+
+from storage.tables.columns import blob, flag, metadata, number, text
+
+device_keys = Table(
+    "device_keys",
+    metadata,
+    text("user_id", key=True),
+    text("device_id", key=True),
+    blob("keys"),
+    number("position"),
+)
+
+one_time_keys = Table(
+    "one_time_keys",
+    metadata,
+    text("user_id", key=True),
+    text("device_id", key=True),
+    text("algorithm", key=True),
+    text("key_id", key=True),
+    blob("key"),
+    number("created_at"),
+)
+
+fallback_keys = Table(
+    "fallback_keys",
+    metadata,
+    text("user_id", key=True),
+    text("device_id", key=True),
+    text("algorithm", key=True),
+    text("key_id"),
+    blob("key"),
+    flag("used"),
+)
+
+cross_signing_keys = Table(
+    "cross_signing_keys",
+    metadata,
+    text("user_id", key=True),
+    text("usage", key=True),
+    blob("key"),
+    number("position"),
+)
+
+key_signatures = Table(
+    "key_signatures",
+    metadata,
+    text("user_id", key=True),
+    text("key_id", key=True),
+    text("signer_user_id", key=True),
+    text("signer_key_id", key=True),
+    text("signature"),
+)
+
+device_list_changes = Table(
+    "device_list_changes",
+    metadata,
+    number("position", key=True),
+    text("user_id", key=True),
+    Index(None, "user_id", "position"),
+)
+
+remote_device_lists = Table(
+    "remote_device_lists", metadata, text("user_id", key=True), text("device_id", key=True), blob("keys")
+)
+
+remote_device_list_state = Table(
+    "remote_device_list_state", metadata, text("user_id", key=True), number("stream_id", null=True), flag("stale")
+)
+
+to_device = Table(
+    "to_device",
+    metadata,
+    number("position", key=True),
+    text("user_id", key=True),
+    text("device_id", key=True),
+    blob("message"),
+    Index(None, "user_id", "device_id", "position"),
+)
+
+# Messages from other servers that arrived already.
+to_device_seen = Table(
+    "to_device_seen", metadata, text("origin", key=True), text("message_id", key=True), number("seen_at")
+)
