@@ -1,7 +1,8 @@
-"""A small process that keeps one server alive for a test run: `python -m tests.servers.keeper <kind> <folder> <watched pid>`.
+"""A small process that keeps one server alive for a test run.
 
-It starts the server, writes the server's URL to `<folder>/<kind>.url`, and waits. When it is told to stop, or the watched process
-(the pytest that started the run) is gone for whatever reason, it stops the server and removes what the server left.
+`python -m tests.servers.keeper <kind> <folder> <watched pid>` starts the server, writes its URL to
+`<folder>/<kind>.url`, and waits. When it is told to stop, or the watched process (the pytest that started the run)
+is gone for whatever reason, it stops the server and removes what the server left.
 """
 
 import os

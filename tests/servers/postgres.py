@@ -13,7 +13,7 @@ SUPERUSER = "postgres"
 
 
 def start(home: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Make a cluster in the empty folder `home` and start it on a Unix socket there, durable as PostgreSQL is by default.
+    """Make a cluster in the empty folder `home` and start it on a Unix socket there, as durable as by default.
 
     Returns the server's process and the URL of its `postgres` database.
     """
