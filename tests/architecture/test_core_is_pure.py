@@ -36,7 +36,7 @@ def test_core_has_nothing_asynchronous() -> None:
         for node in ast.walk(source.tree)
         if isinstance(node, ASYNCHRONOUS)
     ]
-    assert not wrong, "homeserver.core gathers nothing: raise MissingEvents and let the service load\n" + "\n".join(wrong)
+    assert not wrong, "core gathers nothing: raise MissingEvents and let the service load\n" + "\n".join(wrong)
 
 
 def test_core_reads_and_writes_nothing() -> None:

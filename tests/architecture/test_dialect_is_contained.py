@@ -40,4 +40,4 @@ def test_textual_sql_stands_only_in_the_dialect() -> None:
         for node in ast.walk(source.tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "text"
     ]
-    assert not wrong, "write SQL with SQLAlchemy's expressions: text is rarely right on both engines\n" + "\n".join(wrong)
+    assert not wrong, "write SQLAlchemy's expressions: text is rarely right on both engines\n" + "\n".join(wrong)

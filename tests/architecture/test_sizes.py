@@ -1,4 +1,4 @@
-"""Small files and functions. What is larger has its reason in oversized.txt: `path` or `path::function`, then `# reason`."""
+"""Small files and functions. What is larger has its reason in oversized.txt: `path` or `path::function`, `# reason`."""
 
 import ast
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def oversized() -> dict[str, int]:
 def test_large_files_and_functions_have_a_reason() -> None:
     reasons = listed("oversized.txt")
     wrong = [f"{what}: {lines} lines" for what, lines in oversized().items() if not reasons.get(what)]
-    assert not wrong, "split it at its seam, or give the reason in tests/architecture/oversized.txt\n" + "\n".join(wrong)
+    assert not wrong, "split it at its seam, or give the reason in oversized.txt\n" + "\n".join(wrong)
 
 
 def test_reasons_are_for_what_is_still_large() -> None:

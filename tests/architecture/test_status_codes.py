@@ -1,11 +1,18 @@
-"""HTTP statuses are the web layer's words. Everything else raises a MatrixError, which homeserver/web maps in one place."""
+"""HTTP statuses are the web layer's words. All else raises a MatrixError, which homeserver/web maps in one place."""
 
 import ast
 
 from tests.architecture.sources import Source, sources
 
 # federation/outbound and its like are clients: they read the statuses that other servers answer.
-PLACES = ("homeserver/core", "homeserver/services", "client_api", "federation/inbound", "federation/sender.py", "storage")
+PLACES = (
+    "homeserver/core",
+    "homeserver/services",
+    "client_api",
+    "federation/inbound",
+    "federation/sender.py",
+    "storage",
+)
 STATUS_NAMES = {"HTTPStatus", "json_response", "HTTPException"}
 
 

@@ -21,4 +21,4 @@ def test_writes_are_opened_only_by_services_and_the_sender() -> None:
         for node in ast.walk(source.tree)
         if isinstance(node, ast.Attribute) and node.attr == "write" and is_database(node.value)
     ]
-    assert not wrong, "a write belongs to a service: there it shares the commit and wakes who waits\n" + "\n".join(wrong)
+    assert not wrong, "a write belongs to a service: it shares the commit and wakes who waits\n" + "\n".join(wrong)

@@ -1,4 +1,4 @@
-"""Writes $HS_DIR/hearth.yaml, and a signing key where there is none, from the variables that start-homeserver explains."""
+"""Writes $HS_DIR/hearth.yaml, and a signing key where there is none, from the variables of start-homeserver."""
 
 import base64
 import json

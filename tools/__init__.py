@@ -1,0 +1,1 @@
+"""What developing Hearth needs and running it does not."""
