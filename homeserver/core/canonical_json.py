@@ -80,9 +80,10 @@ def decode(data: bytes | str) -> Any:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise CanonicalJSONError(str(error)) from None
-    raw = data.encode() if isinstance(data, str) else data
-    if _HUGE_NUMBER.search(raw) is not None:
-        return _decode_huge_numbers(raw)
+    if float in _unexpected_types(value):
+        raw = data.encode() if isinstance(data, str) else data
+        if _HUGE_NUMBER.search(raw) is not None:
+            return _decode_huge_numbers(raw)
     return value
 
 
