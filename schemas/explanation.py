@@ -1,0 +1,82 @@
+"""Why a value does not meet a schema, in words for a client.
+
+Messages name properties and what was expected of them, never the value: it may be a password.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import ValidationError, best_match
+
+from schemas.formats import FORMATS, NAMES
+
+_CHECKER: Final = FormatChecker(formats=())
+for _name, _function in FORMATS.items():
+    _CHECKER.checks(_name)(_function)
+
+_ARTICLES: Final = {
+    "object": "an object",
+    "array": "an array",
+    "string": "a string",
+    "boolean": "a boolean",
+    "number": "a number",
+    "integer": "an integer",
+}
+
+
+def compile_explanation(schema: Mapping[str, Any]) -> Draft202012Validator:
+    """jsonschema's own validator of the schema, with our formats. Raises jsonschema's SchemaError."""
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema, format_checker=_CHECKER)
+
+
+def first_error(validator: Draft202012Validator, value: object) -> ValidationError | None:
+    """The error that is worth telling: a missing property of the body itself before anything else."""
+    errors = list(validator.iter_errors(value))
+    for error in errors:
+        if error.validator == "required" and not error.absolute_path:
+            return error
+    return best_match(errors)
+
+
+def path_of(error: ValidationError) -> str:
+    """Where the error is, as in `initial_state[0].type`; empty for the body itself."""
+    text = ""
+    for step in error.absolute_path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return text.removeprefix(".")[:200]
+
+
+def missing_property(error: ValidationError) -> str | None:
+    """The required property that is missing, if that is the error."""
+    if error.validator != "required" or not isinstance(error.instance, dict):
+        return None
+    return next((name for name in error.validator_value if name not in error.instance), None)
+
+
+def message_of(error: ValidationError) -> str:
+    """The error as a sentence without a full stop."""
+    path = path_of(error)
+    what = f"'{path}'" if path else "The body"
+    missing = missing_property(error)
+    if missing is not None:
+        return f"'{path}.{missing}' is missing" if path else f"'{missing}' is missing"
+    match error.validator:
+        case "type":
+            return f"{what} must be {_kinds(error.validator_value)}"
+        case "enum":
+            return f"{what} must be one of {', '.join(value for value in error.validator_value if value is not None)}"
+        case "format":
+            return f"{what} is not {NAMES[error.validator_value]}"
+        case "maxItems" | "maxLength":
+            return f"{what} is too long"
+        case "minimum":
+            return f"{what} must be at least {error.validator_value}"
+        case _:
+            return f"{what} does not have the expected form"
+
+
+def _kinds(kinds: str | Iterable[str]) -> str:
+    names = [kinds] if isinstance(kinds, str) else list(kinds)
+    return " or ".join(_ARTICLES[name] for name in names if name != "null") or "null"
