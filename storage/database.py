@@ -1,0 +1,503 @@
+"""The database: snapshots to read, and one writer that commits what is waiting in batches.
+
+Everything durable gets a place in ONE log. Places are taken last in a batch, under the lock of the counter's row, which is
+held until the commit: whoever has seen place N has seen everything up to N. An operation is decided inside the batch (see
+`Write`); what it wants to keep is mostly put off and goes out with everybody else's in one statement a table.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Executable, Row, Table, select, text
+
+from homeserver.runtime.bus import Bus, Hint
+from homeserver.runtime.telemetry import add_db_ms
+from storage.dialect import TRANSIENT_ERRORS, Engine, Plan
+from storage.migrate import bring_up_to_date
+from storage.streams import Stream
+from storage.tables import id_blocks, rooms, stream_position
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# Ids that a process may hand out in its life: it takes them all when it starts.
+_ID_BLOCK = 1 << 32
+# How many operations share a commit at most: bounds how long the first of them waits.
+_BATCH_LIMIT = 200
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    """Count the time until the end of the block as the database's, for the log of the request."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        add_db_ms((time.perf_counter() - start) * 1000)
+
+
+class Position:
+    """A place in the log that is known once the batch is committed; stands in deferred rows until then."""
+
+    __slots__ = ("backwards", "value")
+
+    def __init__(self, *, backwards: bool) -> None:
+        self.backwards = backwards
+        self.value: int | None = None
+
+    def __int__(self) -> int:
+        if self.value is None:
+            raise RuntimeError("this position is not committed yet")
+        return self.value
+
+
+class Read:
+    """What a reader may do. Statements are SQLAlchemy Core's."""
+
+    def __init__(self, database: "Database") -> None:
+        self._database = database
+        self._connection: Any = None
+
+    async def fetch_all(self, statement: Executable) -> Sequence[Row[Any]]:
+        """Every row."""
+        with _counted():
+            return (await (await self._connected()).execute(statement)).fetchall()
+
+    async def fetch_one(self, statement: Executable) -> Row[Any] | None:
+        """The first row, None where there is none."""
+        rows = await self.fetch_all(statement)
+        return rows[0] if rows else None
+
+    async def fetch_value(self, statement: Executable) -> Any:
+        """The first column of the first row, None where there is none."""
+        rows = await self.fetch_all(statement)
+        return rows[0][0] if rows else None
+
+    async def _connected(self) -> Any:
+        return self._connection
+
+
+@dataclass(slots=True)
+class _Deferred:
+    """Rows of one shape for one table."""
+
+    table: Table
+    shape: tuple[Any, ...]
+    sql: str
+    order: tuple[str, ...]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Write(Read):
+    """What one operation of a batch may do.
+
+    `insert`, `upsert`, `update` and `delete` are put off to the batch's end: no reads of the batch see them. `execute` happens at
+    once, under a savepoint of this operation, and is seen by the operations after it. When the operation raises, both
+    are undone and the rest of the batch goes on.
+    """
+
+    def __init__(self, database: "Database", batch: "_Batch") -> None:
+        super().__init__(database)
+        self._batch = batch
+        self._has_savepoint = False
+        self._deferred: list[_Deferred] = []
+        self._last_of_table: dict[str, _Deferred] = {}
+        self._hints: list[tuple[Stream, Position, tuple[str, ...], Any]] = []
+        self._positions: list[Position] = []
+        self._after_commit: list[Callable[[], None]] = []
+
+    @property
+    def batch(self) -> dict[str, Any]:
+        """Shared by the operations of this batch, and dropped with it."""
+        return self._batch.shared
+
+    async def locked_version(self, room_nid: int) -> int | None:
+        """The version of a room's head, its row being locked for this batch; None where no other process writes."""
+        return await self._batch.lock_room(room_nid)
+
+    async def execute(self, statement: Executable) -> int:
+        """Run a statement now; returns how many rows it changed."""
+        connection = await self._connected()
+        if not self._has_savepoint:
+            await connection.exec_driver_sql("SAVEPOINT operation")
+            self._has_savepoint = True
+        with _counted():
+            result = await connection.execute(statement)
+        return int(result.rowcount)
+
+    def insert(self, table: Table, **row: Any) -> None:
+        """Put off: a new row."""
+        self._put(table, row, upsert=False)
+
+    def upsert(self, table: Table, **row: Any) -> None:
+        """Put off: a new row, or these columns of the row that has the same primary key."""
+        self._put(table, row, upsert=True)
+
+    def update(self, table: Table, key: dict[str, Any], **values: Any) -> None:
+        """Put off: change the rows whose columns equal `key`."""
+        self._later(table, ("update", tuple(values), tuple(key)), values | _as_keys(key))
+
+    def delete(self, table: Table, **key: Any) -> None:
+        """Put off: remove the rows whose columns equal `key`. Changes of one table happen in the order of the calls."""
+        self._later(table, ("delete", (), tuple(key)), _as_keys(key))
+
+    def position(self, stream: Stream, *keys: str, payload: Any = None) -> Position:
+        """The next place in the log, for the rows of one fact; `keys` and `payload` go into the hint of the commit."""
+        position = Position(backwards=False)
+        self._positions.append(position)
+        self._hints.append((stream, position, keys, payload))
+        return position
+
+    def backwards_position(self) -> Position:
+        """The next place before the log's beginning, for history that arrives late. Nobody is told."""
+        position = Position(backwards=True)
+        self._positions.append(position)
+        return position
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called after the commit, before anybody is told or answered."""
+        self._after_commit.append(callback)
+
+    def _put(self, table: Table, row: dict[str, Any], *, upsert: bool) -> None:
+        if not upsert:
+            row = row | _missing_defaults(table, tuple(row))
+        columns = tuple(row)
+        self._later(table, ("upsert" if upsert else "insert", columns), row)
+
+    def _later(self, table: Table, shape: tuple[Any, ...], row: dict[str, Any]) -> None:
+        """Join the rows of the same shape, unless something else was done to the table since."""
+        last = self._last_of_table.get(table.name)
+        if last is None or last.shape != shape:
+            sql, order = self._database.engine.statement(table, *shape)
+            last = self._last_of_table[table.name] = _Deferred(table, shape, sql, order)
+            self._deferred.append(last)
+        last.rows.append(row)
+
+    async def _connected(self) -> Any:
+        return await self._batch.begin()
+
+    async def _undo(self) -> None:
+        if self._has_savepoint:
+            connection = await self._connected()
+            await connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
+            await connection.exec_driver_sql("RELEASE SAVEPOINT operation")
+
+    async def _keep(self) -> None:
+        if self._has_savepoint:
+            await (await self._connected()).exec_driver_sql("RELEASE SAVEPOINT operation")
+        self._batch.take(self)
+
+
+def _as_keys(key: dict[str, Any]) -> dict[str, Any]:
+    return {f"key_{name}": value for name, value in key.items()}
+
+
+@cache
+def _missing_defaults(table: Table, columns: tuple[str, ...]) -> dict[str, Any]:
+    return {c.name: c.default.arg for c in table.columns if c.default is not None and c.name not in columns}
+
+
+class _Batch:
+    """The operations that share one transaction."""
+
+    def __init__(self, database: "Database", connection: Any) -> None:
+        self._database = database
+        self._connection = connection
+        self._begun = False
+        self._locked: dict[int, int | None] = {}
+        self._kept: list[Write] = []
+        self.shared: dict[str, Any] = {}
+
+    async def begin(self) -> Any:
+        """The connection, inside the transaction."""
+        if not self._begun:
+            await self._connection.exec_driver_sql(self._database.engine.begin_write)
+            self._begun = True
+        return self._connection
+
+    async def lock_rooms(self, room_nids: Collection[int]) -> None:
+        """Lock the rows of these rooms, in the order of their ids, so that two processes never wait for each other."""
+        wanted = sorted(set(room_nids) - self._locked.keys())
+        if not wanted or not self._database.is_shared:
+            return
+        statement = (
+            select(rooms.c.room_nid, rooms.c.version)
+            .where(rooms.c.room_nid.in_(wanted))
+            .order_by(rooms.c.room_nid)
+            .with_for_update()
+        )
+        with _counted():
+            found = (await (await self.begin()).execute(statement)).fetchall()
+        self._locked.update(dict.fromkeys(wanted))
+        self._locked.update({nid: version for nid, version in found})
+
+    async def lock_room(self, room_nid: int) -> int | None:
+        await self.lock_rooms((room_nid,))
+        return self._locked.get(room_nid)
+
+    def take(self, write: Write) -> None:
+        """Let the operation's rows be part of what is committed."""
+        self._kept.append(write)
+
+    async def commit(self) -> list[Hint]:
+        """Write what was put off, commit, and say what is new."""
+        positions = [p for write in self._kept for p in write._positions]
+        forwards = [p for p in positions if not p.backwards]
+        backwards = [p for p in positions if p.backwards]
+        groups = self._grouped()
+        if not groups and not self._begun:
+            first, back = 0, 0
+        else:
+            with _counted():
+                first, back = await self._database.engine.finish_batch(
+                    self._connection,
+                    self._begun,
+                    (len(forwards), len(backwards)),
+                    lambda f, b: _plan(groups, forwards, f, backwards, b),
+                )
+            self._begun = False
+        _give_out(forwards, first, backwards, back)
+        return [Hint(s, int(p), keys, payload) for w in self._kept for s, p, keys, payload in w._hints]
+
+    def after_commit(self) -> None:
+        """Install what the operations want installed."""
+        for write in self._kept:
+            for callback in write._after_commit:
+                callback()
+
+    async def roll_back(self) -> None:
+        """Undo everything."""
+        with suppress(Exception):
+            await self._database.engine.roll_back(self._connection)
+        self._begun = False
+
+    def _grouped(self) -> list[_Deferred]:
+        """The same shape of row from several operations goes out together; the order of a table's own changes stays."""
+        last_of_table: dict[str, _Deferred] = {}
+        groups: list[_Deferred] = []
+        for write in self._kept:
+            for deferred in write._deferred:
+                last = last_of_table.get(deferred.table.name)
+                if last is None or last.shape != deferred.shape:
+                    last = _Deferred(deferred.table, deferred.shape, deferred.sql, deferred.order)
+                    last_of_table[deferred.table.name] = last
+                    groups.append(last)
+                last.rows.extend(deferred.rows)
+        return groups
+
+
+def _give_out(forwards: list[Position], first: int, backwards: list[Position], back: int) -> None:
+    for offset, position in enumerate(forwards, first + 1):
+        position.value = offset
+    for offset, position in enumerate(backwards, back + 1):
+        position.value = -offset
+
+
+def _plan(
+    groups: list[_Deferred], forwards: list[Position], first: int, backwards: list[Position], back: int
+) -> Plan:
+    _give_out(forwards, first, backwards, back)
+    return [
+        (
+            group.sql,
+            [
+                tuple([v.value if type(v := row[name]) is Position else v for name in group.order])
+                for row in group.rows
+            ],
+        )
+        for group in groups
+    ]
+
+
+@dataclass(slots=True)
+class _Job:
+    operation: Callable[[Write], Awaitable[Any]]
+    rooms: Collection[int]
+    answer: asyncio.Future[Any]
+
+
+class Database:
+    """One database, its readers, and this process's writer."""
+
+    def __init__(self, engine: Engine, bus: Bus, *, is_shared: bool) -> None:
+        self.engine = engine
+        self.bus = bus
+        self.is_shared = is_shared
+        self.position = 0
+        self.on_commit: list[Callable[[Sequence[Hint]], None]] = []
+        self._next_id = 0
+        self._waiting: deque[_Job] = deque()
+        self._wake = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._closing = False
+
+    @classmethod
+    async def open(
+        cls, url: str, *, readers: int = 4, bus: Bus | None = None, is_shared: bool = False, migrate: bool = True
+    ) -> Self:
+        """Connect, bring the tables up to date, and start the writer.
+
+        `url` is `sqlite:///PATH` or `postgresql://…`; `is_shared` says that other processes write to it too.
+        """
+        engine = Engine(url, readers=readers)
+        database = cls(engine, bus or Bus(), is_shared=is_shared)
+        if migrate:
+            await bring_up_to_date(engine)
+        async with engine.connect() as connection:
+            database._next_id = await _take_ids(engine, connection)
+            database.position = (
+                await connection.execute(select(stream_position.c.value).where(stream_position.c.id == 1))
+            ).scalar_one()
+        database.bus.subscribe(database._on_hints)
+        database._writer = asyncio.get_running_loop().create_task(database._write_batches(), name="database writer")
+        return database
+
+    def new_id(self, kind: str = "") -> int:
+        """An id that was never used: every process has a block of its own. `kind` only says what for."""
+        self._next_id += 1
+        return self._next_id
+
+    @asynccontextmanager
+    async def read(self, *, snapshot: bool = False) -> AsyncIterator[Read]:
+        """A connection to read from; with `snapshot` all statements see the same moment."""
+        read = Read(self)
+        async with self.engine.connect() as connection:
+            read._connection = connection
+            if not snapshot:
+                yield read
+                return
+            await connection.exec_driver_sql(self.engine.begin_read)
+            try:
+                yield read
+            finally:
+                await self.engine.roll_back(connection)
+
+    async def write(
+        self, operation: Callable[[Write], Awaitable[T]], *, rooms: Collection[int] = ()
+    ) -> T:
+        """Decide and keep something; returns what `operation` returns, once it is durable.
+
+        Operations of a batch run one after the other. `rooms` are locked first. What the operation raises is raised
+        here, and nothing of it is kept. The write is finished even when the caller goes away.
+        """
+        if self._closing:
+            raise RuntimeError("the database is closing")
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Job(operation, rooms, answer))
+        self._wake.set()
+        with _counted():
+            return await asyncio.shield(answer)
+
+    async def close(self) -> None:
+        """Finish what is waiting and disconnect."""
+        self._closing = True
+        self._wake.set()
+        if self._writer is not None:
+            await self._writer
+        await self.engine.close()
+
+    def _on_hints(self, hints: Sequence[Hint]) -> None:
+        for hint in hints:
+            if hint.position > self.position:
+                self.position = hint.position
+        for callback in self.on_commit:
+            callback(hints)
+
+    async def _write_batches(self) -> None:
+        while True:
+            while self._waiting:
+                jobs = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH_LIMIT))]
+                await self._run(jobs)
+            if self._closing:
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _run(self, jobs: list[_Job]) -> None:
+        """Run a batch; when it cannot be committed as a whole, run its operations one by one."""
+        try:
+            await self._run_batch(jobs)
+        except Exception as error:
+            if len(jobs) == 1 and not _is_transient(error):
+                _refuse(jobs[0], error)
+                return
+            log.warning("a batch of %d writes failed (%s); trying them one by one", len(jobs), type(error).__name__)
+            for job in jobs:
+                await self._run_alone(job)
+
+    async def _run_alone(self, job: _Job, tries: int = 5) -> None:
+        for left in reversed(range(tries)):
+            try:
+                await self._run_batch([job])
+            except Exception as error:  # noqa: BLE001 (whatever it is, its caller gets it)
+                if left and _is_transient(error):
+                    continue
+                _refuse(job, error)
+            return
+
+    async def _run_batch(self, jobs: list[_Job]) -> None:
+        async with self.engine.connect() as connection:
+            batch = _Batch(self, connection)
+            try:
+                await batch.lock_rooms({nid for job in jobs for nid in job.rooms})
+                outcomes = [await self._decide(batch, job) for job in jobs]
+                hints = await batch.commit()
+            except BaseException:
+                await batch.roll_back()
+                raise
+        batch.after_commit()
+        self.bus.publish(hints)
+        for job, (result, error) in zip(jobs, outcomes, strict=True):
+            if error is not None:
+                _refuse(job, error)
+            elif not job.answer.done():
+                job.answer.set_result(result)
+
+    async def _decide(self, batch: _Batch, job: _Job) -> tuple[Any, Exception | None]:
+        write = Write(self, batch)
+        try:
+            result = await job.operation(write)
+        except Exception as error:
+            if _is_transient(error):
+                raise
+            await write._undo()
+            return None, error
+        await write._keep()
+        return result, None
+
+
+def _refuse(job: _Job, error: Exception) -> None:
+    if not job.answer.done():
+        job.answer.set_exception(error)
+
+
+def _is_transient(error: BaseException) -> bool:
+    """Whether the same operation may well succeed when tried again: a deadlock between processes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TRANSIENT_ERRORS):
+            return True
+        cause = cause.__cause__ or getattr(cause, "orig", None)
+    return False
+
+
+async def _take_ids(engine: Engine, connection: Any) -> int:
+    """Reserve this process's block of ids; returns the id before its first."""
+    await connection.exec_driver_sql(engine.begin_write)
+    try:
+        where = id_blocks.c.kind == "all"
+        statement = id_blocks.update().where(where).values(next=id_blocks.c.next + _ID_BLOCK)
+        await connection.execute(statement)
+        following = (await connection.execute(select(id_blocks.c.next).where(where))).scalar_one()
+        await connection.execute(text("COMMIT"))
+    except BaseException:
+        await engine.roll_back(connection)
+        raise
+    return int(following) - _ID_BLOCK

@@ -1,0 +1,201 @@
+"""The only place that knows which engine is underneath.
+
+SQLAlchemy Core writes the SQL; what is hot goes to the driver in as few calls as there can be: on SQLite a whole batch is
+one call in the connection's thread, on PostgreSQL one pipelined `executemany` a table.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Table, bindparam, delete, event, insert, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+Rows = list[tuple[Any, ...]]
+Plan = Sequence[tuple[str, Rows]]
+"""SQL of the driver, with the rows to run it with."""
+
+TRANSIENT_ERRORS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+class Engine:
+    """The connections to one database, and how SQL is worded for it."""
+
+    def __init__(self, url: str, *, readers: int) -> None:
+        self.is_sqlite = url.startswith("sqlite")
+        self.engine = _sqlite_engine(url, readers) if self.is_sqlite else _postgresql_engine(url, readers)
+        self._statements: dict[tuple[Any, ...], tuple[str, tuple[str, ...]]] = {}
+
+    def connect(self) -> AsyncConnection:
+        """A connection of the pool; statements commit one by one unless a transaction was begun by hand."""
+        return self.engine.connect()
+
+    async def close(self) -> None:
+        """Give back every connection."""
+        await self.engine.dispose()
+
+    @property
+    def begin_write(self) -> str:
+        """The statement that opens a writing transaction."""
+        return "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
+
+    @property
+    def begin_read(self) -> str:
+        """The statement that opens a transaction whose statements all see the same moment."""
+        return "BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+    def statement(
+        self, table: Table, kind: str, columns: tuple[str, ...], keys: tuple[str, ...] = ()
+    ) -> tuple[str, tuple[str, ...]]:
+        """The driver's SQL for a change of `table`, and the order in which it wants its parameters.
+
+        `kind`: "insert" and "upsert" of `columns` (where the row exists, an upsert changes what is not of the primary key),
+        "update" of `columns` or "delete" where `keys` match; the parameters of keys are named `key_…`.
+        """
+        wanted = (table.name, kind, columns, keys)
+        found = self._statements.get(wanted)
+        if found is None:
+            compiled = self._build(table, kind, columns, keys).compile(dialect=self.engine.dialect)
+            found = self._statements[wanted] = (str(compiled), tuple(compiled.positiontup or ()))
+        return found
+
+    def _build(self, table: Table, kind: str, columns: tuple[str, ...], keys: tuple[str, ...]) -> Any:
+        values = {name: bindparam(name, type_=table.c[name].type) for name in columns}
+        if kind == "insert":
+            return insert(table).values(values)
+        if kind == "upsert":
+            return self._upsert(table, values)
+        statement = update(table).values(values) if kind == "update" else delete(table)
+        for name in keys:
+            statement = statement.where(table.c[name] == bindparam(f"key_{name}", type_=table.c[name].type))
+        return statement
+
+    def _upsert(self, table: Table, values: dict[str, Any]) -> Any:
+        primary = [c.name for c in table.primary_key]
+        statement = (sqlite.insert if self.is_sqlite else postgresql.insert)(table).values(values)
+        others = {name: statement.excluded[name] for name in values if name not in primary}
+        if others:
+            return statement.on_conflict_do_update(index_elements=primary, set_=others)
+        return statement.on_conflict_do_nothing(index_elements=primary)
+
+    async def finish_batch(
+        self, connection: AsyncConnection, begun: bool, places: tuple[int, int], plan: Callable[[int, int], Plan]
+    ) -> tuple[int, int]:
+        """Take `places` (forwards, backwards) of the log, run what `plan` makes of the first of each, and commit.
+
+        The row of the counter stays locked until the commit: that is what puts positions in the order of commits.
+        """
+        raw = (await connection.get_raw_connection()).driver_connection
+        if self.is_sqlite:
+            # The driver's own way to run something in the connection's thread: a batch costs one hop, not one a statement.
+            return await raw._execute(_finish_sqlite, raw._conn, begun, places, plan)  # noqa: SLF001
+        return await _finish_postgresql(raw, begun, places, plan)
+
+    async def roll_back(self, connection: AsyncConnection) -> None:
+        """End the transaction begun by hand, undoing it."""
+        raw = (await connection.get_raw_connection()).driver_connection
+        if self.is_sqlite:
+            await raw._execute(_roll_back_sqlite, raw._conn)  # noqa: SLF001
+        else:
+            await raw.execute("ROLLBACK")
+
+
+_TAKE = "UPDATE stream_position SET value = value + {n} WHERE id = {id} RETURNING value"
+
+
+def _take_sqlite(cursor: sqlite3.Cursor, count: int, row: int) -> int:
+    if not count:
+        return 0
+    return int(cursor.execute(_TAKE.format(n=count, id=row)).fetchone()[0]) - count
+
+
+def _finish_sqlite(
+    raw: sqlite3.Connection, begun: bool, places: tuple[int, int], plan: Callable[[int, int], Plan]
+) -> tuple[int, int]:
+    cursor = raw.cursor()
+    if not begun:
+        cursor.execute("BEGIN IMMEDIATE")
+    first, backwards = _take_sqlite(cursor, places[0], 1), _take_sqlite(cursor, places[1], 2)
+    for sql, rows in plan(first, backwards):
+        cursor.executemany(sql, rows)
+    cursor.execute("COMMIT")
+    return first, backwards
+
+
+def _roll_back_sqlite(raw: sqlite3.Connection) -> None:
+    if raw.in_transaction:
+        raw.execute("ROLLBACK")
+
+
+async def _finish_postgresql(
+    raw: asyncpg.Connection, begun: bool, places: tuple[int, int], plan: Callable[[int, int], Plan]
+) -> tuple[int, int]:
+    if not begun:
+        await raw.execute("BEGIN")
+    first, backwards = await _take_postgresql(raw, places[0], 1), await _take_postgresql(raw, places[1], 2)
+    for sql, rows in plan(first, backwards):
+        if len(rows) == 1:
+            await raw.execute(sql, *rows[0])
+        else:
+            await raw.executemany(sql, rows)
+    await raw.execute("COMMIT")
+    return first, backwards
+
+
+async def _take_postgresql(raw: asyncpg.Connection, count: int, row: int) -> int:
+    if not count:
+        return 0
+    return int(await raw.fetchval(_TAKE.format(n=count, id=row))) - count
+
+
+def _sqlite_engine(url: str, readers: int) -> AsyncEngine:
+    parsed = make_url(url).set(drivername="sqlite+aiosqlite")
+    engine = create_async_engine(
+        parsed,
+        isolation_level="AUTOCOMMIT",
+        pool_size=readers + 1,
+        max_overflow=0,
+        pool_timeout=60,
+        connect_args={"timeout": 30, "cached_statements": 256},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in _SQLITE_PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    return engine
+
+
+# FULL: an acknowledged write has survived a loss of power. The log is folded back every 4 MB or so.
+_SQLITE_PRAGMAS: Iterable[str] = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "busy_timeout = 30000",
+    "temp_store = MEMORY",
+    "cache_size = -4000",
+    "wal_autocheckpoint = 1000",
+)
+
+
+def _postgresql_engine(url: str, readers: int) -> AsyncEngine:
+    parsed = make_url(url).set(drivername="postgresql+asyncpg")
+    host = parsed.query.get("host")
+    arguments: dict[str, Any] = {"server_settings": {"application_name": "hearth", "jit": "off"}}
+    if host:
+        arguments["host"] = host
+        parsed = parsed.difference_update_query(["host"])
+    return create_async_engine(
+        parsed,
+        isolation_level="AUTOCOMMIT",
+        pool_size=readers + 1,
+        max_overflow=0,
+        pool_timeout=60,
+        pool_pre_ping=False,
+        connect_args=arguments,
+    )

@@ -1,0 +1,60 @@
+"""Brings a database's tables to what this version of Hearth expects.
+
+An empty database gets the tables as they are now; one that has tables is migrated by Alembic, which is only imported then.
+"""
+
+import logging
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, inspect, text
+
+from storage.migrations import HEAD
+from storage.tables import id_blocks, metadata, stream_position
+
+if TYPE_CHECKING:
+    from storage.dialect import Engine
+
+log = logging.getLogger(__name__)
+
+# Two processes that start at once must not both migrate: this number is the lock's name on PostgreSQL.
+_LOCK = 4_802_731
+
+
+async def bring_up_to_date(engine: "Engine") -> None:
+    """Make or migrate the tables; raises what Alembic raises when the database is newer than this version."""
+    async with engine.connect() as connection:
+        if not engine.is_sqlite:
+            await connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK})")
+        try:
+            await connection.exec_driver_sql(engine.begin_write)
+            try:
+                await connection.run_sync(_bring_up_to_date)
+            except BaseException:
+                await engine.roll_back(connection)
+                raise
+            await connection.exec_driver_sql("COMMIT")
+        finally:
+            if not engine.is_sqlite:
+                await connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_LOCK})")
+
+
+def _bring_up_to_date(connection: Connection) -> None:
+    names = inspect(connection).get_table_names()
+    if not names:
+        create_everything(connection)
+        return
+    current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if current != HEAD:
+        log.info("migrating the database from %s to %s", current, HEAD)
+        from storage.migrations.run import upgrade
+
+        upgrade(connection)
+
+
+def create_everything(connection: Connection) -> None:
+    """The tables as they are now, and the rows that every database has."""
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(stream_position.insert(), [{"id": 1, "value": 0}, {"id": 2, "value": 0}])
+    connection.execute(id_blocks.insert(), [{"kind": "all", "next": 0}])
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
