@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 class Hint:
     """Something became visible in the database at `position` of `stream`.
 
-    `keys` are the room ids, user ids or whatever the stream is read by. `payload` (JSON data) only for what is never
-    stored: typing and presence.
+    `keys` are the room ids, user ids or whatever the stream is read by. `payload` as JSON data only for what is never
+    stored: typing and presence. Any other object is seen by its own process alone: it spares that process a read.
     """
 
     stream: str

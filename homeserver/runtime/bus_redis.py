@@ -122,7 +122,12 @@ class RedisBus(Bus):
 
 def encode_hints(sender: str, hints: list[Hint]) -> bytes:
     """One message: who sent it, and the hints."""
-    return orjson.dumps([sender, [[h.stream, h.position, h.keys, h.payload] for h in hints]])
+    return orjson.dumps([sender, [[h.stream, h.position, h.keys, _travelling(h.payload)] for h in hints]])
+
+
+def _travelling(payload: Any) -> Any:
+    """JSON data travels; an object that a hint carries for its own process does not."""
+    return payload if isinstance(payload, dict | list | str | int) else None
 
 
 def decode_hints(data: bytes) -> tuple[str, list[Hint]]:
