@@ -16,7 +16,7 @@ async def test_postgresql_is_durable_as_by_default(postgres_url: str) -> None:
 
 
 async def test_each_test_database_is_empty_and_apart(make_database: MakeDatabase) -> None:
-    first, second = make_database(), make_database()
+    first, second = make_database(empty=True), make_database(empty=True)
     for url in (first, second):
         connection = await asyncpg.connect(url)
         try:
@@ -28,3 +28,12 @@ async def test_each_test_database_is_empty_and_apart(make_database: MakeDatabase
 async def test_redis_answers(redis_url: str) -> None:
     async with redis.asyncio.Redis.from_url(redis_url) as client:
         assert await client.ping()
+
+
+async def test_test_database_has_the_tables_at_once(make_database: MakeDatabase) -> None:
+    connection = await asyncpg.connect(make_database())
+    try:
+        tables = await connection.fetch("SELECT 1 FROM pg_tables WHERE schemaname = 'public'")
+    finally:
+        await connection.close()
+    assert tables
