@@ -112,6 +112,8 @@ class Write(Read):
         self._hints: list[tuple[Stream, Position, tuple[str, ...], Any]] = []
         self._positions: list[Position] = []
         self._after_commit: list[Callable[[], None]] = []
+        self._on_undo: list[Callable[[], None]] = []
+        self._before_commit: dict[str, Callable[[Write], None]] = {}
 
     @property
     def batch(self) -> dict[str, Any]:
@@ -165,6 +167,14 @@ class Write(Read):
         """Have `callback` called after the commit, before anybody is told or answered."""
         self._after_commit.append(callback)
 
+    def on_undo(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called if this operation alone is undone: what it left in `batch` has to go. Latest first."""
+        self._on_undo.append(callback)
+
+    def before_commit(self, name: str, callback: "Callable[[Write], None]") -> None:
+        """Have `callback` write what the batch as a whole needs to be written, once for each `name` and batch."""
+        self._before_commit[name] = callback
+
     def _put(self, table: Table, row: dict[str, Any], *, upsert: bool) -> None:
         if not upsert:
             row = row | _missing_defaults(table, tuple(row))
@@ -184,6 +194,8 @@ class Write(Read):
         return await self._batch.begin()
 
     async def _undo(self) -> None:
+        for callback in reversed(self._on_undo):
+            callback()
         if self._has_savepoint:
             connection = await self._connected()
             await connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
@@ -248,6 +260,7 @@ class _Batch:
 
     async def commit(self) -> list[Hint]:
         """Write what was put off, commit, and say what is new."""
+        self._summarise()
         positions = [p for write in self._kept for p in write._positions]
         forwards = [p for p in positions if not p.backwards]
         backwards = [p for p in positions if p.backwards]
@@ -265,6 +278,14 @@ class _Batch:
             self._begun = False
         _give_out(forwards, first, backwards, back)
         return [Hint(s, int(p), keys, payload) for w in self._kept for s, p, keys, payload in w._hints]
+
+    def _summarise(self) -> None:
+        callbacks = {name: c for write in self._kept for name, c in write._before_commit.items()}
+        if callbacks:
+            summary = Write(self._database, self)
+            for callback in callbacks.values():
+                callback(summary)
+            self._kept.append(summary)
 
     def after_commit(self) -> None:
         """Install what the operations want installed."""

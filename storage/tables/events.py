@@ -26,6 +26,8 @@ events = Table(
     number("notify_seq", default=0),
     number("thread_notify_seq", default=0),
     text("thread_root", null=True),
+    # State events: what they replaced in the state before them.
+    number("replaces_nid", null=True),
     text("relates_to", null=True),
     text("rel_type", null=True),
     text("redacted_by", null=True),
@@ -38,6 +40,9 @@ events = Table(
 )
 
 event_bodies = Table("event_bodies", metadata, number("event_nid", key=True), blob("body"))
+
+# Which events ask to redact another, whether or not it has arrived yet.
+redactions = Table("redactions", metadata, text("redacts", key=True), number("event_nid", key=True))
 
 event_edges = Table(
     "event_edges", metadata, number("event_nid", key=True), text("prev_event_id", key=True), Index(None, "prev_event_id")

@@ -23,6 +23,11 @@ rooms = Table(
     Index(None, "is_public", "joined_count"),
 )
 
+# Threads of a room, with how many of their events notified by default.
+room_threads = Table(
+    "room_threads", metadata, number("room_nid", key=True), text("thread_root", key=True), number("notify_seq", default=0)
+)
+
 # Servers with joined members.
 room_hosts = Table(
     "room_hosts",
