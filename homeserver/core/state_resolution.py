@@ -5,7 +5,7 @@ This is the second algorithm, of room versions 2 to 11, and its revision of room
 https://spec.matrix.org/v1.19/rooms/v12/#state-resolution
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -14,11 +14,11 @@ from homeserver.core.auth_rules import auth_events_of, auth_types_for, check_aut
 from homeserver.core.auth_selection import POWER_LEVELS_KEY
 from homeserver.core.events import Event, StateKey, StateMap
 from homeserver.core.room_versions import RoomVersion
-from homeserver.core.state_resolution_chains import Events, auth_chain_of, auth_difference_of, conflicted_subgraph_of
+from homeserver.core.state_resolution_chains import auth_chain_of, auth_difference_of, conflicted_subgraph_of
+from homeserver.core.state_resolution_events import Events, LoadedEvents
 from homeserver.core.state_resolution_ordering import (
     MainlineOrder,
     power_events_with_chains,
-    power_levels_cited_by,
     reverse_topological_power_order,
 )
 from homeserver.core.state_resolution_v1 import resolve_v1
@@ -106,88 +106,62 @@ class _Resolution:
     def __init__(
         self, full_conflicted_set: AbstractSet[str], base: StateMap, events: Events, rejected: AbstractSet[str]
     ) -> None:
-        self._get = events if callable(events) else events.get
         self._conflicted = full_conflicted_set
         self._base = base
         self._rejected = rejected
         self._partial: dict[StateKey, str] = {}
-        self._known: dict[str, Event] = {}
+        self._events = LoadedEvents(events)
         self._auth_types: dict[str, list[StateKey]] = {}
 
     def run(self) -> dict[StateKey, str]:
         """The partially resolved state after step 4, without what it only has from the base."""
         self._load_conflicted()
         # Step 1
-        graph = power_events_with_chains(self._conflicted, self._known)
+        graph = power_events_with_chains(self._conflicted, self._events)
         # Step 2
-        for event_id in reverse_topological_power_order(graph, self._known):
-            self._apply(self._known[event_id])
+        for event_id in reverse_topological_power_order(graph, self._events):
+            self._apply(self._events[event_id])
         # Step 3
-        remaining = [self._known[event_id] for event_id in self._conflicted if event_id not in graph]
+        remaining = [self._events[event_id] for event_id in self._conflicted if event_id not in graph]
         if remaining:
-            order = MainlineOrder(self._mainline(), self._known)
-            remaining.sort(key=order.key)
+            power_levels = self._partial.get(POWER_LEVELS_KEY) or self._base.get(POWER_LEVELS_KEY)
+            remaining.sort(key=MainlineOrder(power_levels, self._events).key)
         # Step 4
         for event in remaining:
             self._apply(event)
         return self._partial
 
     def _load_conflicted(self) -> None:
-        self._load(self._conflicted)
+        """Fetches the full conflicted set, then all that its auth checks may look at."""
+        self._events.load(self._conflicted)
         needed: set[str] = set()
         for event_id in self._conflicted:
-            event = self._known[event_id]
+            event = self._events[event_id]
             needed.update(auth_events_of(event))
             keys = auth_types_for(event.type, event.sender, event.state_key, event.content, event.room_version)
             self._auth_types[event_id] = keys
             if self._base:
                 needed.update(self._base[key] for key in keys if key in self._base)
-        self._load(needed)
-
-    def _load(self, event_ids: Iterable[str]) -> None:
-        missing: list[str] = []
-        for event_id in event_ids:
-            if event_id not in self._known:
-                event = self._get(event_id)
-                if event is None:
-                    missing.append(event_id)
-                else:
-                    self._known[event_id] = event
-        if missing:
-            raise MissingEvents(missing)
+        self._events.load(needed)
 
     def _apply(self, event: Event) -> None:
         """One iterative auth check: the event becomes state if the partially resolved state allows it, completed by
         the event's own auth events."""
         if event.state_key is None:
             return
-        known, partial, base = self._known, self._partial, self._base
+        events, partial, base = self._events, self._partial, self._base
         state: dict[StateKey, Event] = {}
         for auth_id in auth_events_of(event):
             if auth_id not in self._rejected:
-                auth_event = known[auth_id]
+                auth_event = events[auth_id]
                 if auth_event.state_key is not None:
                     state[auth_event.type, auth_event.state_key] = auth_event
         for key in self._auth_types[event.event_id]:
             event_id = partial.get(key) or base.get(key)
             if event_id is not None:
-                state[key] = known[event_id]
+                state[key] = events[event_id]
         try:
             check_auth(event, state)
         except AuthError:
             return
         partial[event.type, event.state_key] = event.event_id
-
-    def _mainline(self) -> list[str]:
-        """The current m.room.power_levels, the one that it cites, and so on; empty where there is none."""
-        mainline: list[str] = []
-        power_levels = self._partial.get(POWER_LEVELS_KEY) or self._base.get(POWER_LEVELS_KEY)
-        while power_levels is not None:
-            mainline.append(power_levels)
-            self._load_with_auth_events(power_levels)
-            power_levels = power_levels_cited_by(self._known[power_levels], self._known)
-        return mainline
-
-    def _load_with_auth_events(self, event_id: str) -> None:
-        self._load((event_id,))
-        self._load(self._known[event_id].auth_events)

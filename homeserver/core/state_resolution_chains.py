@@ -4,15 +4,13 @@ A caller that has the auth chains indexed works the same sets out itself and han
 https://spec.matrix.org/v1.19/rooms/v12/#definitions
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 from homeserver.core.auth_errors import MissingEvents
 from homeserver.core.auth_rules import auth_events_of
-from homeserver.core.events import Event, StateMap
-
-Events = Mapping[str, Event] | Callable[[str], Event | None]
-"""Where events are looked up by id; None (or no entry) where an event is not at hand."""
+from homeserver.core.events import StateMap
+from homeserver.core.state_resolution_events import Events
 
 
 def auth_difference_of(state_sets: Sequence[StateMap], events: Events) -> set[str]:

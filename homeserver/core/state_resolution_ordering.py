@@ -11,6 +11,7 @@ from homeserver.core.auth_rules import auth_events_of
 from homeserver.core.auth_selection import CREATE_KEY, JOIN_RULES_KEY, POWER_LEVELS_KEY
 from homeserver.core.events import Event
 from homeserver.core.power_levels import Level, PowerLevels
+from homeserver.core.state_resolution_events import LoadedEvents
 
 
 def is_power_event(event: Event) -> bool:
@@ -101,12 +102,17 @@ def power_levels_cited_by(event: Event, events: Mapping[str, Event]) -> str | No
 class MainlineOrder:
     """Orders events by how recent a power levels event of the mainline they go back to.
 
-    `positions` has the mainline: the id of each power levels event → how many are older, plus one. Positions of other
-    power levels events are remembered, so ordering n events walks every chain of power levels once.
+    Positions are remembered, those of power levels outside the mainline too, so ordering n events walks every chain of
+    power levels once.
     """
 
-    def __init__(self, mainline: list[str], events: Mapping[str, Event]) -> None:
+    def __init__(self, power_levels: str | None, events: LoadedEvents) -> None:
+        """`power_levels` is the current m.room.power_levels, the start of the mainline. Raises `MissingEvents`."""
         self._events = events
+        mainline: list[str] = []
+        while power_levels is not None:
+            mainline.append(power_levels)
+            power_levels = power_levels_cited_by(events.load_citing(power_levels), events)
         self._positions = {event_id: position for position, event_id in enumerate(reversed(mainline), start=1)}
 
     def key(self, event: Event) -> tuple[int, int, str]:
@@ -117,7 +123,7 @@ class MainlineOrder:
         walked: list[str] = []
         while power_levels is not None and power_levels not in self._positions:
             walked.append(power_levels)
-            power_levels = power_levels_cited_by(self._events[power_levels], self._events)
+            power_levels = power_levels_cited_by(self._events.load_citing(power_levels), self._events)
         position = 0 if power_levels is None else self._positions[power_levels]
         for event_id in walked:
             self._positions[event_id] = position

@@ -3,18 +3,17 @@
 https://spec.matrix.org/v1.19/rooms/v1/#state-resolution
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 
-from homeserver.core.auth_errors import AuthError, MissingEvents
+from homeserver.core.auth_errors import AuthError
 from homeserver.core.auth_rules import auth_types_for, check_auth
 from homeserver.core.auth_selection import POWER_LEVELS_KEY
 from homeserver.core.events import Event, StateKey, StateMap
+from homeserver.core.state_resolution_events import Events, LoadedEvents
 
 
-def resolve_v1(
-    state_sets: Sequence[StateMap], events: Mapping[str, Event] | Callable[[str], Event | None]
-) -> dict[StateKey, str]:
+def resolve_v1(state_sets: Sequence[StateMap], events: Events) -> dict[StateKey, str]:
     """The resolution of the states. Needs no auth chains: only the conflicted events and the unconflicted ones that
     authorise them; raises `MissingEvents` for those that `events` lacks.
 
@@ -24,12 +23,14 @@ def resolve_v1(
     resolved, conflicted_ids = separate_v1(state_sets)
     if not conflicted_ids:
         return resolved
-    get = events if callable(events) else events.get
-    conflicted = {key: _load(ids, get) for key, ids in conflicted_ids.items()}
+    loaded = LoadedEvents(events)
+    loaded.load(event_id for ids in conflicted_ids.values() for event_id in ids)
+    conflicted = {key: [loaded[event_id] for event_id in ids] for key, ids in conflicted_ids.items()}
     authorising = {
         key for candidates in conflicted.values() for event in candidates for key in _auth_types(event)
     } & resolved.keys()
-    state = {event.key: event for event in _load((resolved[key] for key in authorising), get)}
+    loaded.load(resolved[key] for key in authorising)
+    state = {key: loaded[resolved[key]] for key in authorising}
     # Later steps see what earlier ones resolved.
     steps: list[list[StateKey]] = [
         [key for key in conflicted if key == POWER_LEVELS_KEY],
@@ -53,20 +54,6 @@ def separate_v1(state_sets: Iterable[StateMap]) -> tuple[dict[StateKey, str], di
             all_ids.setdefault(key, set()).add(event_id)
     agreed = {key: next(iter(ids)) for key, ids in all_ids.items() if len(ids) == 1}
     return agreed, {key: ids for key, ids in all_ids.items() if len(ids) > 1}
-
-
-def _load(event_ids: Iterable[str], get: Callable[[str], Event | None]) -> list[Event]:
-    found: list[Event] = []
-    missing: list[str] = []
-    for event_id in event_ids:
-        event = get(event_id)
-        if event is None:
-            missing.append(event_id)
-        else:
-            found.append(event)
-    if missing:
-        raise MissingEvents(missing)
-    return found
 
 
 def _auth_types(event: Event) -> list[StateKey]:
