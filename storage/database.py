@@ -265,7 +265,7 @@ class _Batch:
         forwards = [p for p in positions if not p.backwards]
         backwards = [p for p in positions if p.backwards]
         groups = self._grouped()
-        if not groups and not self._begun:
+        if not groups and not positions and not self._begun:
             first, back = 0, 0
         else:
             with _counted():

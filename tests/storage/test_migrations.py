@@ -1,0 +1,45 @@
+"""From nothing to the newest revision gives the tables that the code knows."""
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from storage.dialect import Engine
+from storage.migrate import bring_up_to_date, create_everything
+from storage.migrations import HEAD
+from storage.migrations.run import newest, upgrade
+from storage.tables import metadata
+
+
+def differences(connection: Connection) -> list[object]:
+    return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+
+async def test_the_scripts_end_at_the_revision_that_the_code_expects() -> None:
+    assert newest() == HEAD
+
+
+async def test_migrating_an_empty_database_gives_the_tables_of_the_code(empty_database_url: str) -> None:
+    engine = Engine(empty_database_url, readers=1)
+    async with engine.connect() as connection:
+        await connection.run_sync(upgrade)
+        assert await connection.run_sync(differences) == []
+    await engine.close()
+
+
+async def test_a_new_database_gets_the_same_tables_without_the_scripts(empty_database_url: str) -> None:
+    engine = Engine(empty_database_url, readers=1)
+    async with engine.connect() as connection:
+        await connection.run_sync(create_everything)
+        assert await connection.run_sync(differences) == []
+    await engine.close()
+
+
+async def test_bringing_up_to_date_twice_changes_nothing(empty_database_url: str) -> None:
+    engine = Engine(empty_database_url, readers=1)
+    await bring_up_to_date(engine)
+    await bring_up_to_date(engine)
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars().all() == [HEAD]
+        assert "events" in await connection.run_sync(lambda c: inspect(c).get_table_names())
+    await engine.close()
