@@ -7,6 +7,7 @@ from tests.architecture.sources import Source, listed, sources
 
 FILE_LINES = 600
 FUNCTION_LINES = 80
+STEPS = "storage/migrations/versions"  # a migration is as long as what it makes
 
 
 def functions(source: Source) -> Iterator[tuple[str, int]]:
@@ -23,8 +24,9 @@ def functions(source: Source) -> Iterator[tuple[str, int]]:
 
 
 def oversized() -> dict[str, int]:
-    found = {source.path: source.text.count("\n") for source in sources() if source.text.count("\n") > FILE_LINES}
-    for source in sources():
+    places = [source for source in sources() if not source.is_under(STEPS)]
+    found = {source.path: source.text.count("\n") for source in places if source.text.count("\n") > FILE_LINES}
+    for source in places:
         found |= {f"{source.path}::{name}": lines for name, lines in functions(source) if lines > FUNCTION_LINES}
     return found
 
