@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FOLDER_VARIABLE = "HEARTH_TEST_SERVERS"
@@ -84,3 +84,5 @@ def stop_keeper(pid: int) -> None:
     signal.pidfd_send_signal(process, signal.SIGTERM)
     select.select([process], [], [], STOP_SECONDS)
     os.close(process)
+    with suppress(ChildProcessError):  # a worker's child rather than ours
+        os.waitpid(pid, os.WNOHANG)
