@@ -32,6 +32,9 @@ events = Table(
     text("rel_type", null=True),
     text("redacted_by", null=True),
     flag("is_local"),
+    # For the device that sent it, which recognises its event by the transaction id.
+    text("device_id", null=True),
+    text("transaction_id", null=True),
     Index(None, "room_nid", "depth", "position"),
     Index(None, "room_nid", "position"),
     Index(None, "position"),

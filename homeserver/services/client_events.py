@@ -1,0 +1,83 @@
+"""Events as clients see them, in bytes. What all readers share is serialised once and kept with the stored event.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-event-format
+"""
+
+from typing import Any
+
+import orjson
+
+from homeserver.core.canonical_json import encode_lenient
+from homeserver.core.events import REDACTION, Event
+from homeserver.services.events import StoredEvent
+
+
+def serialise(
+    stored: StoredEvent, *, with_room_id: bool = True, txn_id: str | None = None, membership: str | None = None
+) -> bytes:
+    """The JSON of an event, redacted where it was redacted. Without `room_id` for /sync, which names the room outside.
+
+    `txn_id` only for the device that sent it; `membership` is the reader's membership at the event.
+    """
+    shared = stored.client_json.get(with_room_id)
+    if shared is None:
+        shared = stored.client_json[with_room_id] = _shared(stored, with_room_id)
+    head, unsigned = shared
+    if membership is not None:
+        unsigned += (b"," if unsigned else b"") + b'"membership":' + orjson.dumps(membership)
+    if txn_id is not None:
+        unsigned += (b"," if unsigned else b"") + b'"transaction_id":' + orjson.dumps(txn_id)
+    if not unsigned:
+        return head + b"}"
+    return head + b',"unsigned":{' + unsigned + b"}}"
+
+
+def client_event(stored: StoredEvent) -> dict[str, Any]:
+    """The same as Python data, for where events are looked at rather than sent on."""
+    parsed: dict[str, Any] = orjson.loads(serialise(stored))
+    return parsed
+
+
+def stripped(event: Event) -> dict[str, Any]:
+    """Stripped state: https://spec.matrix.org/v1.19/client-server-api/#stripped-state"""
+    return {"type": event.type, "state_key": event.state_key, "sender": event.sender, "content": event.content}
+
+
+def json_bytes(value: Any) -> bytes:
+    """Compact JSON; also of numbers that only old room versions allow."""
+    try:
+        return orjson.dumps(value)
+    except (TypeError, orjson.JSONEncodeError):
+        return encode_lenient(value)
+
+
+def _shared(stored: StoredEvent, with_room_id: bool) -> tuple[bytes, bytes]:
+    """(the event without its closing brace, the inside of `unsigned`)"""
+    unsigned: dict[str, Any] = {}
+    if stored.replaces is not None:
+        unsigned["replaces_state"] = stored.replaces.event_id
+        unsigned["prev_content"] = stored.replaces.content
+        unsigned["prev_sender"] = stored.replaces.sender
+    if stored.redacted_because is not None:
+        unsigned["redacted_because"] = client_dict(stored.redacted_because)
+    return json_bytes(client_dict(stored.shown, with_room_id))[:-1], json_bytes(unsigned)[1:-1]
+
+
+def client_dict(event: Event, with_room_id: bool = True) -> dict[str, Any]:
+    """The fields of the client format, without `unsigned`."""
+    data: dict[str, Any] = {
+        "content": event.content,
+        "event_id": event.event_id,
+        "origin_server_ts": event.origin_server_ts,
+        "sender": event.sender,
+        "type": event.type,
+    }
+    if event.state_key is not None:
+        data["state_key"] = event.state_key
+    if with_room_id:
+        data["room_id"] = event.room_id
+    if event.type == REDACTION and event.redacts is not None:
+        # Where it stands depends on the room version; clients of every age find it in both places.
+        data["redacts"] = event.redacts
+        data["content"] = {**event.content, "redacts": event.redacts}
+    return data

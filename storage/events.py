@@ -1,0 +1,82 @@
+"""Events and their bodies; which events redact which."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from storage.database import Read
+from storage.tables import event_bodies, events, redactions, rooms
+
+# How many ids go into one statement: well below what either engine allows for parameters.
+CHUNK = 500
+
+
+def chunks(values: Iterable[Any], size: int = CHUNK) -> Iterable[list[Any]]:
+    """The values in lists that fit into one statement."""
+    whole = list(values)
+    return (whole[start : start + size] for start in range(0, len(whole), size))
+
+
+async def load(tx: Read, event_ids: Iterable[str]) -> list[Row[Any]]:
+    """Rows of the events that exist: all columns of `events`, room_version, body, and the bodies of what the event
+    replaced (replaced_id, replaced_body) and of what redacted it (redaction_body)."""
+    replaced, replaced_bodies = events.alias(), event_bodies.alias()
+    redaction, redaction_bodies = events.alias(), event_bodies.alias()
+    source = (
+        events.join(rooms, rooms.c.room_nid == events.c.room_nid)
+        .join(event_bodies, event_bodies.c.event_nid == events.c.event_nid)
+        .outerjoin(replaced, replaced.c.event_nid == events.c.replaces_nid)
+        .outerjoin(replaced_bodies, replaced_bodies.c.event_nid == events.c.replaces_nid)
+        .outerjoin(redaction, redaction.c.event_id == events.c.redacted_by)
+        .outerjoin(redaction_bodies, redaction_bodies.c.event_nid == redaction.c.event_nid)
+    )
+    statement = select(
+        events,
+        rooms.c.room_version,
+        event_bodies.c.body,
+        replaced.c.event_id.label("replaced_id"),
+        replaced_bodies.c.body.label("replaced_body"),
+        redaction_bodies.c.body.label("redaction_body"),
+    ).select_from(source)
+    found: list[Row[Any]] = []
+    for ids in chunks(event_ids):
+        found += await tx.fetch_all(statement.where(events.c.event_id.in_(ids)))
+    return found
+
+
+async def event_ids_of(tx: Read, nids: Iterable[int]) -> dict[int, str]:
+    """Event ids by integer id."""
+    found: dict[int, str] = {}
+    for some in chunks(nids):
+        statement = select(events.c.event_nid, events.c.event_id).where(events.c.event_nid.in_(some))
+        found.update((row.event_nid, row.event_id) for row in await tx.fetch_all(statement))
+    return found
+
+
+async def existing(tx: Read, event_ids: Iterable[str]) -> dict[str, tuple[int, bool]]:
+    """Which of the events are stored: id → (integer id, whether it is an outlier)."""
+    found: dict[str, tuple[int, bool]] = {}
+    for ids in chunks(event_ids):
+        statement = select(events.c.event_id, events.c.event_nid, events.c.outlier).where(events.c.event_id.in_(ids))
+        found.update((row.event_id, (row.event_nid, row.outlier)) for row in await tx.fetch_all(statement))
+    return found
+
+
+async def redactions_of(tx: Read, event_id: str) -> Sequence[str]:
+    """The ids of the stored redactions that ask to redact the event, oldest first."""
+    statement = (
+        select(events.c.event_id)
+        .join(redactions, redactions.c.event_nid == events.c.event_nid)
+        .where(redactions.c.redacts == event_id, events.c.rejected.is_(None), events.c.outlier.is_(False))
+        .order_by(events.c.depth, events.c.position)
+    )
+    return [row.event_id for row in await tx.fetch_all(statement)]
+
+
+async def ids_of_type(tx: Read, room_nid: int, event_type: str) -> list[str]:
+    """Every stored state event of a type in the room, rejected ones too."""
+    statement = select(events.c.event_id).where(
+        events.c.room_nid == room_nid, events.c.type == event_type, events.c.state_key.is_not(None)
+    )
+    return [row.event_id for row in await tx.fetch_all(statement)]
