@@ -1,0 +1,109 @@
+"""Rooms and their heads: versions, extremities, servers, threads."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, and_, func, or_, select
+
+from storage.database import Read, Write
+from storage.tables import (
+    backward_extremities,
+    current_state,
+    event_bodies,
+    forward_extremities,
+    room_hosts,
+    room_threads,
+    rooms,
+    stream_position,
+)
+
+
+async def by_id(tx: Read, room_id: str) -> Row[Any] | None:
+    """The row of a room: all columns of `rooms`."""
+    return await tx.fetch_one(select(rooms).where(rooms.c.room_id == room_id))
+
+
+async def by_nid(tx: Read, room_nid: int) -> Row[Any] | None:
+    """The row of a room by its integer id."""
+    return await tx.fetch_one(select(rooms).where(rooms.c.room_nid == room_nid))
+
+
+async def room_ids(tx: Read, room_nids: Sequence[int]) -> dict[int, str]:
+    """Room ids by integer id."""
+    rows = await tx.fetch_all(select(rooms.c.room_nid, rooms.c.room_id).where(rooms.c.room_nid.in_(room_nids)))
+    return {row.room_nid: row.room_id for row in rows}
+
+
+async def extremities(tx: Read, room_nid: int) -> dict[str, int]:
+    """Forward extremities: event id → depth."""
+    rows = await tx.fetch_all(select(forward_extremities).where(forward_extremities.c.room_nid == room_nid))
+    return {row.event_id: row.depth for row in rows}
+
+
+async def missing_events(tx: Read, room_nid: int) -> dict[str, int]:
+    """Backward extremities: event id → depth of what cites it."""
+    rows = await tx.fetch_all(select(backward_extremities).where(backward_extremities.c.room_nid == room_nid))
+    return {row.event_id: row.depth for row in rows}
+
+
+async def hosts(tx: Read, room_nid: int) -> dict[str, int]:
+    """Servers in the room: name → how many of their users are joined."""
+    rows = await tx.fetch_all(select(room_hosts).where(room_hosts.c.room_nid == room_nid))
+    return {row.server_name: row.joined_count for row in rows}
+
+
+async def threads(tx: Read, room_nid: int) -> dict[str, int]:
+    """Threads: root → how many of their events notified."""
+    rows = await tx.fetch_all(select(room_threads).where(room_threads.c.room_nid == room_nid))
+    return {row.thread_root: row.notify_seq for row in rows}
+
+
+async def log_position(tx: Read) -> int:
+    """The newest position that this transaction sees."""
+    return int(await tx.fetch_value(select(stream_position.c.value).where(stream_position.c.id == 1)))
+
+
+def add(tx: Write, room_nid: int, room_id: str, room_version: str, creator: str | None) -> None:
+    """Put off: a new room."""
+    tx.insert(rooms, room_nid=room_nid, room_id=room_id, room_version=room_version, creator=creator, snapshot_id=None)
+
+
+async def set_public(tx: Write, room_id: str, is_public: bool) -> None:
+    """Show the room in the directory, or do not."""
+    await tx.execute(rooms.update().where(rooms.c.room_id == room_id).values(is_public=is_public))
+
+
+async def public_rooms(
+    tx: Read, *, after: tuple[int, int] | None, forwards: bool, limit: int
+) -> Sequence[Row[Any]]:
+    """Published rooms that somebody is in, the largest first: at most `limit` beyond `after` (joined_count, room_nid).
+
+    Backwards, the rooms before it, the nearest first. Rows are those of `rooms`.
+    """
+    statement = select(rooms).where(rooms.c.is_public.is_(True), rooms.c.joined_count > 0)
+    count, nid = rooms.c.joined_count, rooms.c.room_nid
+    if forwards:
+        statement = statement.order_by(count.desc(), nid)
+        if after is not None:
+            statement = statement.where(or_(count < after[0], and_(count == after[0], nid > after[1])))
+    else:
+        statement = statement.order_by(count, nid.desc())
+        if after is not None:
+            statement = statement.where(or_(count > after[0], and_(count == after[0], nid < after[1])))
+    return await tx.fetch_all(statement.limit(limit))
+
+
+async def count_public_rooms(tx: Read) -> int:
+    """How many rooms `public_rooms` has in all."""
+    statement = select(func.count()).select_from(rooms).where(rooms.c.is_public.is_(True), rooms.c.joined_count > 0)
+    return int(await tx.fetch_value(statement))
+
+
+async def state_bodies(tx: Read, room_nids: Sequence[int], keys: Sequence[str]) -> Sequence[Row[Any]]:
+    """(room_nid, type, body) of the current state events of these types with the empty state key."""
+    statement = (
+        select(current_state.c.room_nid, current_state.c.type, event_bodies.c.body)
+        .join(event_bodies, event_bodies.c.event_nid == current_state.c.event_nid)
+        .where(current_state.c.room_nid.in_(room_nids), current_state.c.state_key == "", current_state.c.type.in_(keys))
+    )
+    return await tx.fetch_all(statement)
