@@ -26,14 +26,15 @@ _VALUE_KEYWORDS = frozenset({"enum", "format", "minimum", "maxLength", "minLengt
 class SchemaError(ValueError):
     """A body does not meet its schema.
 
-    `path` says where (`initial_state[0].type`, empty for the body itself), `message` what, without quoting the value.
+    `path` says where (`initial_state[0].type`, empty for the body itself), `message` what is wrong there (`must be a
+    string`), without quoting the value: it may be a password.
     `missing` is the name of a required property of the body that is absent (M_MISSING_PARAM), else None. `kind` is
     "missing" exactly then; "type" for a wrong type or an incomplete object further inside (M_BAD_JSON); "value" for the
     right type with a value that will not do (M_INVALID_PARAM).
     """
 
     def __init__(self, path: str, message: str, missing: str | None, kind: Kind) -> None:
-        super().__init__(message)
+        super().__init__(f"{path}: {message}" if path else message)
         self.path = path
         self.message = message
         self.missing = missing
@@ -66,7 +67,7 @@ class Validator:
 
         error = explanation.first_error(explanation.compile_explanation(self._schema), body)
         if error is None:  # the two disagree, which tests rule out: refuse all the same
-            return SchemaError("", "The body does not have the expected form", None, "type")
+            return SchemaError("", "does not have the expected form", None, "type")
         missing = explanation.missing_property(error) if not error.absolute_path else None
         kind: Kind = "value" if error.validator in _VALUE_KEYWORDS else "type"
         return SchemaError(

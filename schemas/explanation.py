@@ -15,6 +15,7 @@ _CHECKER: Final = FormatChecker(formats=())
 for _name, _function in FORMATS.items():
     _CHECKER.checks(_name)(_function)
 
+MAX_PATH: Final = 200
 _ARTICLES: Final = {
     "object": "an object",
     "array": "an array",
@@ -31,7 +32,7 @@ def compile_explanation(schema: Mapping[str, Any]) -> Draft202012Validator:
     return Draft202012Validator(schema, format_checker=_CHECKER)
 
 
-def first_error(validator: Draft202012Validator, value: object) -> ValidationError | None:
+def first_error(validator: Draft202012Validator, value: Any) -> ValidationError | None:
     """The error that is worth telling: a missing property of the body itself before anything else."""
     errors = list(validator.iter_errors(value))
     for error in errors:
@@ -45,36 +46,41 @@ def path_of(error: ValidationError) -> str:
     text = ""
     for step in error.absolute_path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}"
-    return text.removeprefix(".")[:200]
+    return text.removeprefix(".")[:MAX_PATH]
 
 
 def missing_property(error: ValidationError) -> str | None:
     """The required property that is missing, if that is the error."""
     if error.validator != "required" or not isinstance(error.instance, dict):
         return None
-    return next((name for name in error.validator_value if name not in error.instance), None)
+    required: Any = error.validator_value
+    return next((name for name in required if name not in error.instance), None)
 
 
 def message_of(error: ValidationError) -> str:
-    """The error as a sentence without a full stop."""
-    path = path_of(error)
-    what = f"'{path}'" if path else "The body"
+    """What is wrong at the error's path, as in `must be a string`; a whole sentence where the path is empty."""
     missing = missing_property(error)
     if missing is not None:
-        return f"'{path}.{missing}' is missing" if path else f"'{missing}' is missing"
+        return f"'{missing}' is missing"
+    fault = _fault(error)
+    return fault if error.absolute_path else f"The body {fault}"
+
+
+def _fault(error: ValidationError) -> str:
+    argument: Any = error.validator_value
     match error.validator:
         case "type":
-            return f"{what} must be {_kinds(error.validator_value)}"
+            return f"must be {_kinds(argument)}"
         case "enum":
-            return f"{what} must be one of {', '.join(value for value in error.validator_value if value is not None)}"
+            return f"must be one of {', '.join(value for value in argument if value is not None)}"
         case "format":
-            return f"{what} is not {NAMES[error.validator_value]}"
+            return f"is not {NAMES[argument]}"
         case "maxItems" | "maxLength":
-            return f"{what} is too long"
+            return "is too long"
         case "minimum":
-            return f"{what} must be at least {error.validator_value}"
+            return f"must be at least {argument}"
         case _:
-            return f"{what} does not have the expected form"
+            return "does not have the expected form"
 
 
 def _kinds(kinds: str | Iterable[str]) -> str:

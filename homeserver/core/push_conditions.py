@@ -82,7 +82,8 @@ def compile_condition(condition: object) -> Condition:
     return never if compiler is None else compiler(condition)
 
 
-def never(_subject: Subject, _display_name: str | None) -> bool:
+def never(*_: object) -> bool:
+    """The condition that nothing meets."""
     return False
 
 

@@ -103,21 +103,18 @@ def with_predefined(ruleset: Ruleset, user_id: str, *, legacy_mentions: bool = F
     for kind, predefined in default_ruleset(user_id, legacy_mentions=legacy_mentions).items():
         stored = ruleset.get(kind, ())
         changed = {rule["rule_id"]: rule for rule in stored if rule.get("default")}
-        kept = [
-            rule | {key: changed[rule["rule_id"]][key] for key in ("enabled", "actions")}
-            if rule["rule_id"] in changed
-            else rule
-            for rule in predefined
-        ]
+        for rule in predefined:
+            if rule["rule_id"] in changed:
+                rule.update({key: changed[rule["rule_id"]][key] for key in ("enabled", "actions")})
         own = [dict(rule) for rule in stored if not rule.get("default")]
         # The master rule comes before the user's own, all other predefined rules after them.
-        first = 1 if kept and kept[0]["rule_id"] == MASTER else 0
-        result[kind] = [*kept[:first], *own, *kept[first:]]
+        first = 1 if predefined and predefined[0]["rule_id"] == MASTER else 0
+        result[kind] = [*predefined[:first], *own, *predefined[first:]]
     return result
 
 
 def _change(ruleset: Ruleset, kind: str, rule_id: str, changes: Mapping[str, Any]) -> MutableRuleset:
-    changed = dict(get_rule(ruleset, kind, rule_id)) | changes
+    changed = {**get_rule(ruleset, kind, rule_id), **changes}
     result = _copy(ruleset)
     result[kind] = [changed if rule["rule_id"] == rule_id else rule for rule in result[kind]]
     return result

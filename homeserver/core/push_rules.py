@@ -137,7 +137,9 @@ def _enabled(ruleset: Mapping[str, Any], kind: str) -> Iterable[Mapping[str, Any
 def _conditional(ruleset: Mapping[str, Any], kind: str) -> Iterable[_Rule]:
     for rule in _enabled(ruleset, kind):
         conditions = rule.get("conditions", [])
-        compiled = [compile_condition(c) for c in conditions] if isinstance(conditions, list) else [never]
+        compiled: list[Condition] = [never]
+        if isinstance(conditions, list):
+            compiled = [compile_condition(condition) for condition in conditions]
         if rule.get("rule_id") in LEGACY_MENTION_RULES:
             compiled.insert(0, _has_no_mentions)
         yield _Rule(tuple(compiled), Verdict.of(rule.get("actions")))
@@ -203,10 +205,7 @@ class DefaultRules:
     def __init__(self, *, legacy_mentions: bool = False) -> None:
         templates = rule_templates(legacy_mentions=legacy_mentions)
         self._rules = tuple(
-            _share(rule)
-            for kind in ("override", "content", "underride")
-            for rule in templates[kind]
-            if rule["enabled"]
+            _share(rule) for kind in ("override", "content", "underride") for rule in templates[kind] if rule["enabled"]
         )
 
     def shared(self, event: Event, context: RoomContext) -> SharedVerdict:
