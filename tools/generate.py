@@ -15,9 +15,9 @@ MAP_BEGIN, MAP_END = "<!-- module map: made by `make generate` -->", "<!-- end o
 
 def example_config() -> str:
     """Every option with its default and what it is for."""
-    from homeserver.config.example import example_config
+    from homeserver.config.example import example_text
 
-    return example_config()
+    return example_text()
 
 
 def endpoint_pages() -> str:
