@@ -32,18 +32,13 @@ def encode(value: Any) -> bytes:
     outside ±(2^53−1), lone surrogates, other types and nesting beyond `MAX_NESTING`.
     """
     # Written before it is looked through: what orjson could write has no cycles and bounded nesting.
-    data = encode_checked(value)
+    try:
+        data = orjson.dumps(value, None, _OPTIONS)
+    except orjson.JSONEncodeError as error:
+        raise CanonicalJSONError(str(error)) from None
     if unexpected := _unexpected_types(value):
         raise _not_allowed(unexpected)
     return data
-
-
-def encode_checked(value: Any) -> bytes:
-    """As `encode`, for a value that holds no floats because it was cut out of one that `encode` took."""
-    try:
-        return orjson.dumps(value, None, _OPTIONS)
-    except orjson.JSONEncodeError as error:
-        raise CanonicalJSONError(str(error)) from None
 
 
 def encode_lenient(value: Any) -> bytes:

@@ -22,9 +22,6 @@ ALGORITHM: Final = "ed25519"
 _SIGNATURE_BYTES: Final = 64
 _KEY_BYTES: Final = 32
 
-Signatures = Mapping[str, Mapping[str, str]]
-"""server name (or user id) → key id → unpadded base64"""
-
 
 @dataclass(frozen=True, slots=True)
 class SignatureCheck:
@@ -75,7 +72,7 @@ def sign_event(pdu: dict[str, Any], version: RoomVersion, server_name: str, key:
 
     server-server-api §Adding hashes and signatures to outgoing events. Raises `CanonicalJSONError`.
     """
-    return _with_signature(pdu, server_name, key, signed_bytes(pdu, version))
+    return add_event_signature(pdu, server_name, key, signed_bytes(pdu, version))
 
 
 def add_event_signature(pdu: dict[str, Any], server_name: str, key: SigningKey, message: bytes) -> dict[str, Any]:
