@@ -18,7 +18,10 @@ def check(config: Config) -> list[Problem]:
         problems.append(
             Problem("server.name", f"expected a host name with an optional port, found {describe(config.server.name)}")
         )
-    if config.server.public_base_url is not None and urlsplit(config.server.public_base_url).scheme not in ("http", "https"):
+    if config.server.public_base_url is not None and urlsplit(config.server.public_base_url).scheme not in (
+        "http",
+        "https",
+    ):
         problems.append(Problem("server.public_base_url", "expected a URL that begins with http:// or https://"))
     for number, listener in enumerate(config.listeners):
         problems += _check_listener(listener, f"listeners[{number}]")
@@ -58,13 +61,17 @@ def _check_database(config: Config) -> list[Problem]:
     scheme = url.partition(":")[0]
     problems: list[Problem] = []
     if scheme not in ("sqlite", "postgresql", "postgres"):
-        problems.append(Problem("database.url", f"expected sqlite:/// or postgresql://, found {describe(scheme + ':')}"))
+        problems.append(
+            Problem("database.url", f"expected sqlite:/// or postgresql://, found {describe(scheme + ':')}")
+        )
     elif config.workers > 1 and scheme == "sqlite":
         problems.append(
             Problem("workers", f"expected 1, found {config.workers}: several processes need PostgreSQL (database.url)")
         )
     if config.workers > 1 and config.redis.url is None:
-        problems.append(Problem("workers", f"expected 1, found {config.workers}: several processes need Redis (redis.url)"))
+        problems.append(
+            Problem("workers", f"expected 1, found {config.workers}: several processes need Redis (redis.url)")
+        )
     if config.redis.url is not None and urlsplit(config.redis.url).scheme not in ("redis", "rediss", "unix"):
         problems.append(Problem("redis.url", "expected a URL that begins with redis://, rediss:// or unix://"))
     return problems

@@ -16,7 +16,8 @@ class Federation:
     )
     denied_servers: tuple[str, ...] = option((), "Never with these, * and ? as wildcards.")
     allow_private_addresses: bool = option(
-        False, "Connect to loopback and private addresses too: only for tests, or where other servers are in the same network."
+        False,
+        "Connect to loopback and private addresses too: for tests, or where other servers are in the same network.",
     )
     ca_files: tuple[FilePath, ...] = option(
         (), "PEM files of certificate authorities to trust beside the system's; push and application services too."
@@ -26,10 +27,14 @@ class Federation:
     well_known_server: str | None = option(
         None, "host:port to answer at /.well-known/matrix/server, where this server's name points here."
     )
-    well_known_port: int = option(443, "Port at which .well-known of other servers is asked for.", advanced=True, minimum=1)
+    well_known_port: int = option(
+        443, "Port at which .well-known of other servers is asked for.", advanced=True, minimum=1
+    )
     connect_timeout: Duration = option(10, "To open a connection.")
     request_timeout: Duration = option(60, "To get an answer; joins may take several times as long.")
-    retry_min: Duration = option(2, "The first pause after a server could not be reached; then it doubles.", advanced=True)
+    retry_min: Duration = option(
+        2, "The first pause after a server could not be reached; then it doubles.", advanced=True
+    )
     retry_max: Duration = option(3600, "The longest such pause.", advanced=True)
     public_rooms: bool = option(True, "Other servers may read the directory of public rooms.")
     profiles: bool = option(True, "Other servers may ask for profiles.")
@@ -50,7 +55,9 @@ class Media:
     """Files that people send."""
 
     path: FilePath = option("", "Folder of the files; default: <data_dir>/media.")
-    max_upload_size: Size = option(50 * 1024 * 1024, "Largest file that may be uploaded, or fetched from another server.")
+    max_upload_size: Size = option(
+        50 * 1024 * 1024, "Largest file that may be uploaded, or fetched from another server."
+    )
     max_pixels: int = option(64_000_000, "Larger pictures (width × height) get no thumbnail.", minimum=1)
     thumbnails: tuple[Thumbnail, ...] = option(
         (

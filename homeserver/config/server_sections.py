@@ -21,14 +21,16 @@ class Server:
 
     name: str = option(
         REQUIRED,
-        "The part after the colon of this server's user ids. It can never be changed later. Without a port, other servers "
-        "find this one through .well-known or DNS; with one, they connect to that host and port.",
+        "The part after the colon of this server's user ids. It can never be changed later. Without a port, other "
+        "servers find this one through .well-known or DNS; with one, they connect to that host and port.",
         shown="localhost",
     )
     public_base_url: str | None = option(
         None, "The URL at which clients reach this server; default: https://<name>/.", shown="http://localhost:8008/"
     )
-    data_dir: FilePath = option("data", "Where the signing key, the SQLite database and media are, unless said otherwise.")
+    data_dir: FilePath = option(
+        "data", "Where the signing key, the SQLite database and media are, unless said otherwise."
+    )
     signing_key: FilePath = option("", "File of the key that signs for this server; default: <data_dir>/signing.key.")
     old_signing_keys: tuple[OldKey, ...] = option((), "Keys used before, so that old events can still be verified.")
     key_validity: Duration = option(
@@ -41,7 +43,9 @@ class Server:
 class Listener:
     """A place to listen at: an address and a port, or a Unix socket."""
 
-    bind: tuple[str, ...] = option(("127.0.0.1",), "Addresses; :: is every IPv6 address and 0.0.0.0 every IPv4 address.")
+    bind: tuple[str, ...] = option(
+        ("127.0.0.1",), "Addresses; :: is every IPv6 address and 0.0.0.0 every IPv4 address."
+    )
     port: int | None = option(None, "TCP port.", minimum=0)
     unix_socket: FilePath | None = option(None, "Path of a Unix socket, instead of bind and port.")
     unix_socket_mode: str = option("660", "Permissions of the Unix socket, octal.")
@@ -51,7 +55,8 @@ class Listener:
         ("client", "federation"), "What is served here; /health is served everywhere."
     )
     x_forwarded: bool = option(
-        False, "Believe X-Forwarded-For: only behind a reverse proxy that sets it, else anybody may pose as any address."
+        False,
+        "Believe X-Forwarded-For: only behind a reverse proxy that sets it, else anybody may pose as any address.",
     )
 
 

@@ -96,7 +96,9 @@ class Reader:
                 self._check_minimum(values[key], known[key].metadata.get("minimum"), where)
         for name, f in known.items():
             if name not in values and f.default is REQUIRED and f.default_factory is MISSING:
-                self.problem(f"{path}.{name}" if path else name, "expected a value, as it has no default; found nothing")
+                self.problem(
+                    f"{path}.{name}" if path else name, "expected a value, as it has no default; found nothing"
+                )
                 incomplete = True
         return None if incomplete else kind(**values)
 
@@ -199,7 +201,7 @@ def parse_duration(value: object) -> float:
         return float(value)
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
-        raise Bad('a duration such as 30s, 5m, 2h or 7d')
+        raise Bad("a duration such as 30s, 5m, 2h or 7d")
     return float(match[1]) * _SECONDS[match[2]]
 
 

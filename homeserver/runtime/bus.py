@@ -1,7 +1,8 @@
 """Hints between processes: "stream S has reached position P, and these keys changed". The database holds the truth.
 
-Every subscriber hears a hint of its own process once, at once and in order. Hints of other processes (`bus_redis`) arrive
-at most once: one that is lost delays, since whoever waits also looks by itself now and then, but never corrupts.
+Every subscriber hears a hint of its own process once, at once and in order. Hints of other processes (`bus_redis`)
+arrive at most once: one that is lost delays, since whoever waits also looks by itself now and then, but never
+corrupts.
 """
 
 import logging
@@ -66,7 +67,7 @@ class Bus:
         for callback, _ in tuple(self._subscribers):
             try:
                 callback(hints)
-            except Exception:  # noqa: BLE001 (one subscriber's failure must not stop the others or the writer)
+            except Exception:
                 log.exception("a subscriber of the bus failed")
 
     def _gap(self) -> None:

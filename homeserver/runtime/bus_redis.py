@@ -1,7 +1,8 @@
 """The bus over Redis (or Valkey) publish/subscribe: hints of this process reach the others, theirs reach ours.
 
-Publishing never waits: hints queue for a task that sends all that is waiting as one message. While Redis is away hints are dropped
-beyond a bound; after each reconnection every subscriber's `on_gap` is called, so that it looks at the database.
+Publishing never waits: hints queue for a task that sends all that is waiting as one message. While Redis is away hints
+are dropped beyond a bound; after each reconnection every subscriber's `on_gap` is called, so that it looks at the
+database.
 """
 
 import asyncio
@@ -52,7 +53,10 @@ class RedisBus(Bus):
         from redis.asyncio import Redis
 
         self._redis = Redis.from_url(self._url, socket_connect_timeout=5, health_check_interval=15)
-        self._running = [self._tasks.start("bus listener", self._listen()), self._tasks.start("bus sender", self._send())]
+        self._running = [
+            self._tasks.start("bus listener", self._listen()),
+            self._tasks.start("bus sender", self._send()),
+        ]
 
     async def close(self) -> None:
         """Stop listening, send what waits if that is quick, and disconnect."""
@@ -89,7 +93,7 @@ class RedisBus(Bus):
         while True:
             try:
                 await self._listen_once(first)
-            except (RedisError, OSError, asyncio.TimeoutError) as error:
+            except (TimeoutError, RedisError, OSError) as error:
                 if self.connected.is_set():
                     pause = 0.1
                 self.connected.clear()

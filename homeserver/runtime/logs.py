@@ -157,7 +157,8 @@ class RequestLog:
             return
         end = f" note={note}" if note else ""
         self._sink.add(
-            f"{time} info request: id={request_id} op={operation} user={user} status={status} ms={ms:.2f} db_ms={db_ms:.2f}{end}"
+            f"{time} info request: id={request_id} op={operation} user={user} status={status} "
+            f"ms={ms:.2f} db_ms={db_ms:.2f}{end}"
         )
 
 

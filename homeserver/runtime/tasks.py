@@ -37,7 +37,7 @@ class Tasks:
     def loop(
         self, name: str, step: Callable[[], Awaitable[object]], *, every_s: float, clock: Clock
     ) -> "asyncio.Task[None]":
-        """Call `step` again and again, `every_s` seconds after the last call ended; failures are logged and survived."""
+        """Call `step` again and again, `every_s` seconds after it last ended; failures are logged and survived."""
 
         async def run() -> None:
             while True:
@@ -46,7 +46,7 @@ class Tasks:
                     await step()
                 except asyncio.CancelledError:
                     raise
-                except Exception:  # noqa: BLE001 (the loop has to go on; the failure is logged whole)
+                except Exception:
                     log.exception("background loop %s failed; it goes on", name)
 
         return self.start(name, run())

@@ -1,1 +1,1 @@
-"""HTTP, and nothing else that knows of it: rows of the endpoint tables become routes; answers and errors become bytes."""
+"""HTTP: rows of the endpoint tables become routes, answers and errors become bytes. Nothing else knows of it."""

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 
 from homeserver.config.server_sections import Limits
 from homeserver.core import canonical_json, event_format, filters, identifiers, tokens
-from homeserver.errors import BadJson, InvalidParam, MatrixError, MissingParam, NotJson, Unknown, Unrecognized
+from homeserver.errors import BadJson, InvalidParam, MatrixError, MissingParam, Unknown, Unrecognized
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.metrics import Distribution, Value
 from homeserver.runtime.telemetry import Telemetry, begin_db_ms

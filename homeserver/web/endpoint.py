@@ -30,10 +30,10 @@ _OLDER_PREFIXES = (
 class Endpoint:
     """One operation of a Matrix API.
 
-    `operation_id` is the specification's; metrics, logs and schemas go by it. `handler` is a method of a handlers class, as
-    the class holds it (`RoomHandlers.create_room`): the dispatcher binds it to the instance that it was given. `limit`
-    names a bucket of `rate_limits` in the config; `body` the JSON Schema (under schemas/) that the body must meet before the handler runs,
-    "" for any JSON object. None: no JSON body is wanted, and none is read.
+    `operation_id` is the specification's; metrics, logs and schemas go by it. `handler` is a method of a handlers
+    class, as the class holds it (`RoomHandlers.create_room`): the dispatcher binds it to the instance that it was
+    given. `limit` names a bucket of `rate_limits` in the config; `body` the JSON Schema (under schemas/) that the body
+    must meet before the handler runs, "" for any JSON object. None: no JSON body is wanted, and none is read.
     """
 
     operation_id: str

@@ -1,4 +1,4 @@
-"""Token buckets: each key (a user, an address, a server) may do `burst` things at once, and `per_second` in the long run."""
+"""Token buckets: each key (a user, an address…) may do `burst` things at once, and `per_second` in the long run."""
 
 from homeserver.config.account_sections import RateLimit, RateLimits
 from homeserver.errors import LimitExceeded

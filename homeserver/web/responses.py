@@ -10,8 +10,9 @@ from typing import Any
 class Raw:
     """A body that is not JSON.
 
-    A Path is sent from the disk; an iterator chunk by chunk, with its length where `headers` has a Content-Length. `status_name` is one of
-    `homeserver.web.statuses.NAMES`: "ok", "partial_content", "not_modified", "range_not_satisfiable"…
+    A Path is sent from the disk; an iterator chunk by chunk, with its length where `headers` has a Content-Length.
+    `status_name` is one of `homeserver.web.statuses.NAMES`: "ok", "partial_content", "not_modified",
+    "range_not_satisfiable"…
     """
 
     body: bytes | AsyncIterator[bytes] | Path = b""

@@ -65,7 +65,9 @@ class Router(Generic[R]):
         route, names = found
         if not names:
             return route, {}
-        return route, {name: _decoded(value) if "%" in value else value for name, value in zip(names, values, strict=True)}
+        return route, {
+            name: _decoded(value) if "%" in value else value for name, value in zip(names, values, strict=True)
+        }
 
     def knows(self, raw_path: str) -> bool:
         """Whether anything is at this path, with whatever method."""
@@ -85,9 +87,7 @@ class Router(Generic[R]):
         raise Unrecognized
 
 
-def _descend(
-    node: _Node[R], segments: list[str], index: int, values: list[str], method: str | None
-) -> _Node[R] | None:
+def _descend(node: _Node[R], segments: list[str], index: int, values: list[str], method: str | None) -> _Node[R] | None:
     """The node of the segments from `index` on, fixed ones before parameters; `values` collects the parameters."""
     if index == len(segments):
         return node if (node.routes if method is None else method in node.routes) else None

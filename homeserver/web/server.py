@@ -1,11 +1,12 @@
-"""Listens: TCP with or without TLS and Unix sockets, ports that worker processes share, and a stop that is quick and clean."""
+"""Listens: TCP with or without TLS, Unix sockets, ports that worker processes share; and stops quickly and cleanly."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -27,7 +28,8 @@ _READS = frozenset(("GET", "HEAD"))
 class ClientRequest(web.BaseRequest):
     """A request whose handler is cancelled when its client goes away, if all it does is read.
 
-    A write goes on: the client may have sent it just before the network broke, and asks again with the same transaction id.
+    A write goes on: the client may have sent it just before the network broke, and asks again with the same
+    transaction id.
     """
 
     def _cancel(self, exc: BaseException) -> None:
@@ -40,8 +42,8 @@ class ClientRequest(web.BaseRequest):
 class HttpServer:
     """All listeners of one process.
 
-    `stopping` is set as soon as the stop begins: whoever waits on behalf of a client (a long poll) waits for it too, and answers at
-    once.
+    `stopping` is set as soon as the stop begins: whoever waits on behalf of a client (a long poll) waits for it too,
+    and answers at once.
     """
 
     def __init__(
@@ -91,7 +93,9 @@ class HttpServer:
                 _remove(listener.unix_socket)
 
     def _protocol_factory(self, listener: Listener) -> web.Server:
-        answer = self._pages.before(self._dispatcher.at(listener.kinds, x_forwarded=listener.x_forwarded), listener.kinds)
+        answer = self._pages.before(
+            self._dispatcher.at(listener.kinds, x_forwarded=listener.x_forwarded), listener.kinds
+        )
         server = web.Server(
             # Reply stands in for aiohttp's own response (see homeserver.web.reply).
             cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", answer),
@@ -159,10 +163,8 @@ def _bind_unix(path: str, mode: int) -> socket.socket:
 
 
 def _remove(path: str) -> None:
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def _address(bound: socket.socket, tls: bool) -> str:

@@ -1,4 +1,4 @@
-"""Which HTTP status an error is answered with: the one place that knows both (client-server-api §Standard error response)."""
+"""Which HTTP status an error has (client-server-api §Standard error response): only this file knows of both."""
 
 from homeserver import errors
 from homeserver.errors import MatrixError

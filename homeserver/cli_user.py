@@ -1,0 +1,43 @@
+"""`hearth user add`."""
+
+import asyncio
+import getpass
+import sys
+
+from homeserver.cli import fail
+from homeserver.config import Config
+from homeserver.errors import MatrixError
+
+
+def add(config: Config, name: str, admin: bool, password_stdin: bool) -> int:
+    """Make an account. `name` is a user name, or a whole user id of this server."""
+    localpart = _localpart(config, name)
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else _ask()
+    if len(password) < config.registration.min_password_length:
+        fail(f"The password needs at least {config.registration.min_password_length} characters.")
+    from homeserver.app import add_user
+
+    try:
+        asyncio.run(add_user(config, localpart, password, admin))
+    except MatrixError as error:
+        fail(error.message)
+    print(f"Made @{localpart}:{config.server.name}{', who administers this server' if admin else ''}.")
+    return 0
+
+
+def _localpart(config: Config, name: str) -> str:
+    if name.startswith("@"):
+        localpart, colon, server = name[1:].partition(":")
+        if colon and server != config.server.name:
+            fail(f"{name} is not of this server, which is {config.server.name}.")
+        name = localpart
+    return name
+
+
+def _ask() -> str:
+    if not sys.stdin.isatty():
+        fail("There is no terminal to ask for the password at: use --password-stdin.")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != password:
+        fail("The two passwords differ.")
+    return password
