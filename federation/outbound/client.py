@@ -1,0 +1,262 @@
+"""One method for each server-server endpoint that this server calls. All raise `FederationError`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from federation.outbound.failures import FederationError
+from federation.outbound.requests import SignedRequests, target_of
+from federation.outbound.transport import Answer
+
+V1: Final = "/_matrix/federation/v1"
+V2: Final = "/_matrix/federation/v2"
+KEYS: Final = "/_matrix/key/v2"
+STATE_BYTES: Final = 256 * 1024 * 1024
+"""Largest answer that holds the state of a room."""
+KEY_BYTES: Final = 1024 * 1024
+PATIENT: Final = 3.0
+"""Answers with the state of a room may take so many times as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """An answer of make_join, make_leave or make_knock: an event to complete and sign."""
+
+    room_version: str
+    event: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedRoom:
+    """An answer of send_join: the state before the join and its auth chain, as unchecked PDUs."""
+
+    state: list[Any]
+    auth_chain: list[Any]
+    event: dict[str, Any] | None
+
+
+class FederationClient:
+    """The server-server API of other servers, as functions."""
+
+    def __init__(self, requests: SignedRequests) -> None:
+        self._requests = requests
+
+    # --- keys, version
+
+    async def server_keys(self, destination: str) -> dict[str, Any]:
+        """GET /_matrix/key/v2/server, unchecked."""
+        target = target_of(KEYS, ["server"], None)
+        return await self._requests.json(destination, "GET", target, max_bytes=KEY_BYTES, signed=False)
+
+    async def query_keys(self, notary: str, wanted: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[dict[str, Any]]:
+        """POST /_matrix/key/v2/query: the key objects that the notary has for server → key id → criteria."""
+        target = target_of(KEYS, ["query"], None)
+        answer = await self._requests.json(notary, "POST", target, {"server_keys": wanted}, signed=False)
+        return _objects(answer, "server_keys", notary)
+
+    async def version(self, destination: str) -> dict[str, Any]:
+        """GET /version: name and version of the other server's software."""
+        return await self._requests.json(destination, "GET", target_of(V1, ["version"], None), signed=False)
+
+    # --- joining, leaving, knocking, inviting
+
+    async def make_join(self, destination: str, room_id: str, user_id: str, room_versions: Sequence[str]) -> Template:
+        return await self._make("make_join", destination, room_id, user_id, room_versions)
+
+    async def make_knock(self, destination: str, room_id: str, user_id: str, room_versions: Sequence[str]) -> Template:
+        return await self._make("make_knock", destination, room_id, user_id, room_versions)
+
+    async def make_leave(self, destination: str, room_id: str, user_id: str) -> Template:
+        return await self._make("make_leave", destination, room_id, user_id, None)
+
+    async def _make(
+        self, endpoint: str, destination: str, room_id: str, user_id: str, room_versions: Sequence[str] | None
+    ) -> Template:
+        query = None if room_versions is None else {"ver": room_versions}
+        answer = await self._requests.json(destination, "GET", target_of(V1, [endpoint, room_id, user_id], query))
+        version = answer.get("room_version", "1")
+        if not isinstance(version, str):
+            raise FederationError("malformed", destination, "room_version is not a string")
+        return Template(version, _object(answer, "event", destination))
+
+    async def send_join(self, destination: str, room_id: str, event_id: str, pdu: dict[str, Any]) -> JoinedRoom:
+        """PUT v2 send_join, asking for the whole state. The answer is unchecked."""
+        target = target_of(V2, ["send_join", room_id, event_id], {"omit_members": False})
+        answer = await self._requests.json(
+            destination, "PUT", target, pdu, timeout_factor=PATIENT, max_bytes=STATE_BYTES
+        )
+        if answer.get("members_omitted") is True:
+            raise FederationError("malformed", destination, "the members were left out without being asked for")
+        event = answer.get("event")
+        return JoinedRoom(
+            _list(answer, "state", destination),
+            _list(answer, "auth_chain", destination),
+            event if isinstance(event, dict) else None,
+        )
+
+    async def send_leave(self, destination: str, room_id: str, event_id: str, pdu: dict[str, Any]) -> None:
+        await self._requests.json(destination, "PUT", target_of(V2, ["send_leave", room_id, event_id], None), pdu)
+
+    async def send_knock(
+        self, destination: str, room_id: str, event_id: str, pdu: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """The stripped state of the room."""
+        target = target_of(V1, ["send_knock", room_id, event_id], None)
+        answer = await self._requests.json(destination, "PUT", target, pdu)
+        return _objects(answer, "knock_room_state", destination)
+
+    async def invite(
+        self,
+        destination: str,
+        room_id: str,
+        event_id: str,
+        room_version: str,
+        pdu: dict[str, Any],
+        stripped_state: Sequence[dict[str, Any]],
+    ) -> dict[str, Any]:
+        """PUT v2 invite; the event with the invited user's server's signature."""
+        content = {"event": pdu, "room_version": room_version, "invite_room_state": list(stripped_state)}
+        target = target_of(V2, ["invite", room_id, event_id], None)
+        return _object(await self._requests.json(destination, "PUT", target, content), "event", destination)
+
+    # --- events
+
+    async def send_transaction(self, destination: str, txn_id: str, transaction: bytes) -> dict[str, Any]:
+        """PUT send. `transaction` is canonical JSON. Returns event id → result; tried although the server failed."""
+        target = target_of(V1, ["send", txn_id], None)
+        answer = await self._requests.json(destination, "PUT", target, transaction, insistent=True)
+        results = answer.get("pdus", {})
+        return results if isinstance(results, dict) else {}
+
+    async def backfill(self, destination: str, room_id: str, event_ids: Sequence[str], limit: int) -> list[Any]:
+        """Up to `limit` PDUs before and including `event_ids`, unchecked."""
+        target = target_of(V1, ["backfill", room_id], {"limit": limit, "v": event_ids})
+        return _list(await self._requests.json(destination, "GET", target), "pdus", destination)
+
+    async def missing_events(
+        self,
+        destination: str,
+        room_id: str,
+        *,
+        earliest: Sequence[str],
+        latest: Sequence[str],
+        limit: int,
+        min_depth: int,
+    ) -> list[Any]:
+        """POST get_missing_events: unchecked PDUs between `earliest` and `latest`, both left out."""
+        content = {
+            "earliest_events": list(earliest),
+            "latest_events": list(latest),
+            "limit": limit,
+            "min_depth": min_depth,
+        }
+        target = target_of(V1, ["get_missing_events", room_id], None)
+        return _list(await self._requests.json(destination, "POST", target, content), "events", destination)
+
+    async def event(self, destination: str, event_id: str) -> Any:
+        """The PDU, unchecked."""
+        answer = await self._requests.json(destination, "GET", target_of(V1, ["event", event_id], None))
+        pdus = _list(answer, "pdus", destination)
+        if not pdus:
+            raise FederationError("malformed", destination, "no event in the answer")
+        return pdus[0]
+
+    async def event_auth(self, destination: str, room_id: str, event_id: str) -> list[Any]:
+        """The auth chain of an event, as unchecked PDUs."""
+        target = target_of(V1, ["event_auth", room_id, event_id], None)
+        answer = await self._requests.json(destination, "GET", target, max_bytes=STATE_BYTES)
+        return _list(answer, "auth_chain", destination)
+
+    async def state(self, destination: str, room_id: str, event_id: str) -> tuple[list[Any], list[Any]]:
+        """The state before an event, and its auth chain: unchecked PDUs."""
+        target = target_of(V1, ["state", room_id], {"event_id": event_id})
+        answer = await self._requests.json(
+            destination, "GET", target, timeout_factor=PATIENT, max_bytes=STATE_BYTES
+        )
+        return _list(answer, "pdus", destination), _list(answer, "auth_chain", destination)
+
+    async def state_ids(self, destination: str, room_id: str, event_id: str) -> tuple[list[str], list[str]]:
+        """The ids of the state before an event, and of its auth chain."""
+        target = target_of(V1, ["state_ids", room_id], {"event_id": event_id})
+        answer = await self._requests.json(
+            destination, "GET", target, timeout_factor=PATIENT, max_bytes=STATE_BYTES
+        )
+        return _strings(answer, "pdu_ids", destination), _strings(answer, "auth_chain_ids", destination)
+
+    # --- queries
+
+    async def query_directory(self, destination: str, alias: str) -> tuple[str, list[str]]:
+        """The room id that an alias points to, and servers that may let one in."""
+        target = target_of(V1, ["query", "directory"], {"room_alias": alias})
+        answer = await self._requests.json(destination, "GET", target)
+        room_id = answer.get("room_id")
+        if not isinstance(room_id, str):
+            raise FederationError("malformed", destination, "room_id is not a string")
+        return room_id, _strings(answer, "servers", destination)
+
+    async def query_profile(self, destination: str, user_id: str, field: str | None = None) -> dict[str, Any]:
+        target = target_of(V1, ["query", "profile"], {"user_id": user_id, "field": field})
+        return await self._requests.json(destination, "GET", target)
+
+    async def public_rooms(self, destination: str, content: dict[str, Any]) -> dict[str, Any]:
+        """POST publicRooms with `content` as the client-server API has it: filter, limit, since…"""
+        return await self._requests.json(destination, "POST", target_of(V1, ["publicRooms"], None), content)
+
+    async def hierarchy(self, destination: str, room_id: str, *, suggested_only: bool) -> dict[str, Any]:
+        target = target_of(V1, ["hierarchy", room_id], {"suggested_only": suggested_only})
+        return await self._requests.json(destination, "GET", target)
+
+    async def timestamp_to_event(self, destination: str, room_id: str, timestamp: int, direction: str) -> dict[str, Any]:
+        target = target_of(V1, ["timestamp_to_event", room_id], {"ts": timestamp, "dir": direction})
+        return await self._requests.json(destination, "GET", target)
+
+    async def user_devices(self, destination: str, user_id: str) -> dict[str, Any]:
+        return await self._requests.json(destination, "GET", target_of(V1, ["user", "devices", user_id], None))
+
+    async def query_user_keys(self, destination: str, device_keys: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """`device_keys`: user id → device ids, none for all."""
+        content = {"device_keys": {user_id: list(devices) for user_id, devices in device_keys.items()}}
+        return await self._requests.json(destination, "POST", target_of(V1, ["user", "keys", "query"], None), content)
+
+    async def claim_user_keys(
+        self, destination: str, one_time_keys: Mapping[str, Mapping[str, str]]
+    ) -> dict[str, Any]:
+        """`one_time_keys`: user id → device id → algorithm."""
+        content = {"one_time_keys": {user_id: dict(devices) for user_id, devices in one_time_keys.items()}}
+        return await self._requests.json(destination, "POST", target_of(V1, ["user", "keys", "claim"], None), content)
+
+    # --- media
+
+    async def download_media(self, destination: str, media_id: str, *, max_bytes: int, timeout_ms: int) -> Answer:
+        """A multipart/mixed answer: see `media_parts.parse`."""
+        target = target_of(V1, ["media", "download", media_id], {"timeout_ms": timeout_ms})
+        return await self._requests.send(destination, "GET", target, timeout_factor=PATIENT, max_bytes=max_bytes)
+
+    async def media_thumbnail(
+        self, destination: str, media_id: str, query: Mapping[str, str | int | bool], *, max_bytes: int
+    ) -> Answer:
+        """`query`: width, height, method, animated, timeout_ms."""
+        target = target_of(V1, ["media", "thumbnail", media_id], query)
+        return await self._requests.send(destination, "GET", target, timeout_factor=PATIENT, max_bytes=max_bytes)
+
+
+def _object(answer: dict[str, Any], name: str, destination: str) -> dict[str, Any]:
+    value = answer.get(name)
+    if not isinstance(value, dict):
+        raise FederationError("malformed", destination, f"{name} is not an object")
+    return value
+
+
+def _list(answer: dict[str, Any], name: str, destination: str) -> list[Any]:
+    value = answer.get(name)
+    if not isinstance(value, list):
+        raise FederationError("malformed", destination, f"{name} is not an array")
+    return value
+
+
+def _objects(answer: dict[str, Any], name: str, destination: str) -> list[dict[str, Any]]:
+    return [item for item in _list(answer, name, destination) if isinstance(item, dict)]
+
+
+def _strings(answer: dict[str, Any], name: str, destination: str) -> list[str]:
+    return [item for item in _list(answer, name, destination) if isinstance(item, str)]

@@ -1,0 +1,41 @@
+"""Leases: work that one process at a time may do. Whoever holds one renews it; whoever died loses it."""
+
+from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from storage.database import Write
+from storage.tables import leases
+
+
+class LeaseTaken(Exception):
+    """Another process took the lease in this moment."""
+
+
+async def take_lease(tx: Write, name: str, holder: str, now_ms: int, lifetime_ms: int) -> int | None:
+    """Takes or renews a lease; returns its fence, None while another process holds it.
+
+    The fence grows whenever the lease changes hands: what was begun under an older one is void. Raises `LeaseTaken`
+    (let it undo the operation) where two processes take a new one at once.
+    """
+    where = leases.c.name == name
+    row = await tx.fetch_one(select(leases.c.holder, leases.c.fence, leases.c.expires_at).where(where))
+    expires_at = now_ms + lifetime_ms
+    if row is None:
+        try:
+            await tx.execute(insert(leases).values(name=name, holder=holder, fence=1, expires_at=expires_at))
+        except IntegrityError as error:
+            raise LeaseTaken(name) from error
+        return 1
+    fence = row.fence if row.holder == holder else row.fence + 1
+    free = or_(leases.c.holder == holder, leases.c.expires_at <= now_ms)
+    statement = (
+        update(leases).where(where, leases.c.fence == row.fence, free).values(
+            holder=holder, fence=fence, expires_at=expires_at
+        )
+    )  # fmt: skip
+    return fence if await tx.execute(statement) else None
+
+
+async def give_up_lease(tx: Write, name: str, holder: str) -> None:
+    """Lets another process have it at once."""
+    await tx.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))

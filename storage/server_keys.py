@@ -1,0 +1,50 @@
+"""Signing keys of other servers, as they published them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from storage.database import Read, Write
+from storage.tables import server_keys
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKey:
+    """One key of a server. Times are ms since the epoch.
+
+    `expired_at` is set for keys that the server no longer signs with; `response` is the key object, as JSON, that the
+    key was learnt from, with the signature of its server.
+    """
+
+    key_id: str
+    verify_key: bytes
+    valid_until: int
+    expired_at: int | None
+    fetched_at: int
+    response: bytes
+
+
+async def keys_of(tx: Read, server_name: str) -> list[ServerKey]:
+    """Every key of a server that was ever seen."""
+    table = server_keys
+    columns = (
+        table.c.key_id, table.c.verify_key, table.c.valid_until, table.c.expired_at, table.c.fetched_at, table.c.response
+    )  # fmt: skip
+    rows = await tx.fetch_all(select(*columns).where(table.c.server_name == server_name))
+    return [ServerKey(*row) for row in rows]
+
+
+def store_keys(tx: Write, server_name: str, keys: Sequence[ServerKey]) -> None:
+    """Keeps keys; one of the same id is replaced."""
+    for key in keys:
+        tx.upsert(
+            server_keys,
+            server_name=server_name,
+            key_id=key.key_id,
+            verify_key=key.verify_key,
+            valid_until=key.valid_until,
+            expired_at=key.expired_at,
+            fetched_at=key.fetched_at,
+            response=key.response,
+        )
