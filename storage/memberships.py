@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row, func, select
 
 from storage.database import Position, Read, Write
+from storage.events import chunks
 from storage.tables import invited_rooms_state, memberships, rooms
 
 
@@ -137,3 +138,13 @@ async def stripped_state(tx: Read, room_id: str, user_id: str) -> bytes | None:
     )
     value = await tx.fetch_value(statement)
     return None if value is None else bytes(value)
+
+
+async def of_users(tx: Read, room_nid: int, user_ids: Sequence[str]) -> dict[str, str]:
+    """user id → membership, of those of the users that have one in the room."""
+    found: dict[str, str] = {}
+    statement = select(memberships.c.user_id, memberships.c.membership).where(memberships.c.room_nid == room_nid)
+    for some in chunks(user_ids):
+        rows = await tx.fetch_all(statement.where(memberships.c.user_id.in_(some)))
+        found.update((row.user_id, row.membership) for row in rows)
+    return found
