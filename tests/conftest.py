@@ -8,12 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+import hypothesis
 import pytest
 
 from tests.servers import postgres, run
 
 ENGINES = ("sqlite", "postgresql")
 _numbers = itertools.count()
+
+# How long an example takes says more about what else the machine does than about the example.
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 
 
 class MakeDatabase(Protocol):
@@ -25,6 +29,7 @@ class MakeDatabase(Protocol):
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         run.begin()
+    hypothesis.settings.load_profile("suite")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
