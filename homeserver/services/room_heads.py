@@ -1,13 +1,17 @@
 """Room heads: cached with their version, drafted inside a batch, installed by its commit."""
 
+from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Row
+
+from homeserver.core.events import StateKey
 from homeserver.core.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.runtime.bus import Hint
 from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.events import StoredEvent
 from homeserver.services.room_head import DraftState, HeadDraft, RoomHead, write_new_room
-from homeserver.services.snapshots import EMPTY, Snapshot
+from homeserver.services.snapshots import EMPTY, Entry, Snapshot
 from storage import memberships as storage_memberships
 from storage import room_state as storage_state
 from storage import rooms as storage_rooms
@@ -37,7 +41,6 @@ class RoomHeads:
         self._database = database
         self._cache: BoundedCache[str, RoomHead] = BoundedCache(cache_size)
         self._stale: set[str] = set()
-        self._loading: dict[str, list[bool]] = {}
         database.bus.subscribe(self._on_hints, self._forget_all)
 
     def cached(self, room_id: str) -> RoomHead | None:
@@ -47,24 +50,9 @@ class RoomHeads:
     async def get(self, room_id: str) -> RoomHead | None:
         """The head of a room, as new as this process knows; None for a room that this server never heard of."""
         head = self.cached(room_id)
-        while head is None:
-            moved = self._loading.setdefault(room_id, [])
-            moved.append(False)
-            mark = len(moved) - 1
-            try:
-                async with self._database.read(snapshot=True) as tx:
-                    head = await self._load(tx, room_id)
-                if moved[mark]:
-                    # A batch has installed a newer head meanwhile.
-                    head = self.cached(room_id)
-                    continue
-            finally:
-                if len(moved) == mark + 1:
-                    self._loading.pop(room_id, None)
-            if head is None:
-                return None
-            self._stale.discard(room_id)
-            self._cache.put(room_id, head)
+        if head is None:
+            async with self._database.read(snapshot=True) as tx:
+                head = await self._load(tx, room_id)
         return head
 
     async def draft(self, tx: Write, room_id: str) -> HeadDraft | None:
@@ -118,30 +106,20 @@ class RoomHeads:
 
     def _install(self, draft: HeadDraft) -> None:
         draft.install()
-        room_id = draft.room_id
-        for number in range(len(moved := self._loading.get(room_id, []))):
-            moved[number] = True
-        self._stale.discard(room_id)
-        self._cache.put(room_id, draft.head)
+        self._stale.discard(draft.room_id)
+        self._cache.put(draft.room_id, draft.head)
 
     async def _current(self, tx: Write, room_id: str) -> RoomHead | None:
         """The head as it is committed, its row being locked where other processes write too."""
         head = self._cache.get(room_id)
         if not self._database.is_shared:
-            if head is None:
-                head = await self._load(tx, room_id)
-                if head is not None:
-                    self._cache.put(room_id, head)
-            return head
+            return head if head is not None else await self._load(tx, room_id)
         room_nid = head.room_nid if head is not None else await self._nid(tx, room_id)
         if room_nid is None:
             return None
         version = await tx.locked_version(room_nid)
         if head is None or version != head.version:
             head = await self._load(tx, room_id)
-            if head is not None:
-                self._stale.discard(room_id)
-                self._cache.put(room_id, head)
         return head
 
     async def _nid(self, tx: Read, room_id: str) -> int | None:
@@ -149,48 +127,23 @@ class RoomHeads:
         return None if row is None else int(row.room_nid)
 
     async def _load(self, tx: Read, room_id: str) -> RoomHead | None:
-        """The head from the database; where an outdated one is in memory, that one with what happened since."""
-        row = await storage_rooms.by_id(tx, room_id)
-        if row is None:
-            return None
-        old = self._cache.get(room_id)
-        if old is not None and old.version == row.version:
-            return old
-        head = RoomHead(row.room_nid, room_id, ROOM_VERSIONS[row.room_version])
-        position = await storage_rooms.log_position(tx)
-        if old is not None and old.snapshot is not EMPTY:
-            await self._catch_up(tx, head, old)
-        else:
-            await self._load_whole(tx, head)
-        head.version, head.position, head.notify_seq = row.version, position, row.notify_seq
-        head.extremities = await storage_rooms.extremities(tx, head.room_nid)
-        head.missing = await storage_rooms.missing_events(tx, head.room_nid)
-        head.hosts = await storage_rooms.hosts(tx, head.room_nid)
-        head.thread_seqs = await storage_rooms.threads(tx, head.room_nid)
-        if row.snapshot_id and row.snapshot_id != head.snapshot.snapshot_id:
-            head.snapshot = await load_snapshot(tx, row.snapshot_id)
-        return head
-
-    async def _load_whole(self, tx: Read, head: RoomHead) -> None:
-        for key, entry in (await storage_state.load_current(tx, head.room_nid)).items():
-            head.state[key], head.nids[entry[0]] = entry
-        members = await storage_memberships.user_ids_of_room(tx, head.room_nid, ("join", "invite"))
-        for user_id, membership in members.items():
-            if ("m.room.member", user_id) in head.state:
-                head.set_member(user_id, membership)
-
-    async def _catch_up(self, tx: Read, head: RoomHead, old: RoomHead) -> None:
-        """Take over the collections of an outdated head and bring them up to date in place: they may be large."""
-        changes = await storage_state.changes_since(tx, head.room_nid, old.position)
-        users = [change.key[1] for change in changes if change.key[0] == "m.room.member"]
-        members = await storage_memberships.of_users(tx, head.room_nid, users)
-        head.state, head.nids, head.joined, head.invited = old.state, old.nids, old.joined, old.invited
-        head.snapshot = old.snapshot
-        for change in changes:
-            head.set_state({change.key: change.entry})
-        for user_id in users:
-            in_state = ("m.room.member", user_id) in head.state
-            head.set_member(user_id, members.get(user_id) if in_state else None)
+        """Read the head and keep it; where an outdated one is in memory, only what happened since is read."""
+        while True:
+            old = self._cache.get(room_id)
+            row = await storage_rooms.by_id(tx, room_id)
+            if row is None:
+                return None
+            if old is not None and old.version >= row.version:
+                self._stale.discard(room_id)
+                return old
+            news = await _read_news(tx, row, old)
+            # Somebody else (a reader, the writer) may have kept a head meanwhile: then this one may be outdated, and
+            # the collections of the old one, which it takes over, are in use.
+            if self._cache.get(room_id) is old:
+                head = news.applied_to(old)
+                self._stale.discard(room_id)
+                self._cache.put(room_id, head)
+                return head
 
     def _on_hints(self, hints: list[Hint]) -> None:
         for hint in hints:
@@ -202,6 +155,51 @@ class RoomHeads:
     def _forget_all(self) -> None:
         self._stale.clear()
         self._cache.clear()
+
+
+@dataclass(slots=True)
+class _News:
+    """A head without its collections, and what they are or how they changed."""
+
+    head: RoomHead
+    state: dict[StateKey, Entry | None]
+    members: dict[str, str | None]
+
+    def applied_to(self, old: RoomHead | None) -> RoomHead:
+        """The head; it takes over the collections of the old one, which may be large, and brings them up to date."""
+        head = self.head
+        if old is not None:
+            head.state, head.nids, head.joined, head.invited = old.state, old.nids, old.joined, old.invited
+        head.set_state(self.state)
+        for user_id, membership in self.members.items():
+            head.set_member(user_id, membership if ("m.room.member", user_id) in head.state else None)
+        return head
+
+
+async def _read_news(tx: Read, row: Row[Any], old: RoomHead | None) -> _News:
+    nid = row.room_nid
+    head = RoomHead(nid, row.room_id, ROOM_VERSIONS[row.room_version])
+    head.version, head.notify_seq = row.version, row.notify_seq
+    head.position = await storage_rooms.log_position(tx)
+    state: dict[StateKey, Entry | None] = {}
+    members: dict[str, str | None] = {}
+    if old is None:
+        state.update(await storage_state.load_current(tx, nid))
+        members.update(await storage_memberships.user_ids_of_room(tx, nid, ("join", "invite")))
+    else:
+        state.update((c.key, c.entry) for c in await storage_state.changes_since(tx, nid, old.position))
+        users = [state_key for event_type, state_key in state if event_type == "m.room.member"]
+        now = await storage_memberships.of_users(tx, nid, users)
+        members.update((user_id, now.get(user_id)) for user_id in users)
+    head.extremities = await storage_rooms.extremities(tx, nid)
+    head.missing = await storage_rooms.missing_events(tx, nid)
+    head.hosts = await storage_rooms.hosts(tx, nid)
+    head.thread_seqs = await storage_rooms.threads(tx, nid)
+    if old is not None and old.snapshot_id == row.snapshot_id:
+        head.snapshot = old.snapshot
+    elif row.snapshot_id:
+        head.snapshot = await load_snapshot(tx, row.snapshot_id)
+    return _News(head, state, members)
 
 
 async def load_snapshot(tx: Read, snapshot_id: int, known: Any = None) -> Snapshot:
