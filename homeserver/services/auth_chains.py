@@ -1,0 +1,157 @@
+"""Auth chains by the index: what authorises a set of events, and where the auth chains of several states differ.
+
+Every stored state event has a place in the index (see `storage.event_graph`). It prolongs the chain of an event that it
+cites where that chain ends there, else begins a chain; what else it cites become links.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+from homeserver.core.events import StateMap
+from homeserver.services.bounded_cache import BoundedCache
+from homeserver.services.events import Events
+from storage import event_graph
+from storage.database import Database, Read, Write
+from storage.event_graph import Place
+
+_PLACES_KEY = "auth_places"
+_ENDS_KEY = "auth_chain_ends"
+
+
+class AuthChains:
+    """The index of auth chains."""
+
+    def __init__(self, database: Database, events: Events, *, cache_size: int = 50_000) -> None:
+        self._database = database
+        self._events = events
+        self._places: BoundedCache[int, Place] = BoundedCache(cache_size)
+        self._ends: BoundedCache[int, int] = BoundedCache(cache_size)
+
+    async def add(self, tx: Write, room_nid: int, event_nid: int, cited: Sequence[int]) -> None:
+        """Give a new state event its place; `cited` are the integer ids of what authorises it, all of them added before.
+
+        Those that prolong a chain best come first: an earlier event of the same type and state key.
+        """
+        event_graph.add_auth_edges(tx, event_nid, dict.fromkeys(cited))
+        new_places: dict[int, Place] = tx.batch.setdefault(_PLACES_KEY, {})
+        ends: dict[int, int] = tx.batch.setdefault(_ENDS_KEY, {})
+        below = await self._places_of(tx, cited, new_places)
+        ordered = [below[nid] for nid in cited if nid in below]
+        place: Place | None = None
+        for chain, sequence in ordered:
+            if await self._end_of(tx, chain, ends) == sequence:
+                place = (chain, sequence + 1)
+                break
+        if place is None:
+            place = (self._database.new_id("chain"), 1)
+        targets: dict[int, int] = {}
+        for chain, sequence in ordered:
+            if chain != place[0]:
+                targets[chain] = max(sequence, targets.get(chain, 0))
+        event_graph.add_place(tx, room_nid, event_nid, place, targets.items())
+        self._keep(tx, event_nid, place, new_places, ends)
+
+    async def chain_of(self, event_ids: Iterable[str], tx: Read | None = None) -> set[str]:
+        """The auth chain of stored state events, themselves included."""
+        if tx is None:
+            async with self._database.read(snapshot=True) as read:
+                return await self._chain_of(read, event_ids)
+        return await self._chain_of(tx, event_ids)
+
+    async def auth_chain_of_event(self, auth_event_ids: Iterable[str], tx: Read | None = None) -> set[str]:
+        """The auth chain of an event of any kind, given what it cites: that and everything below."""
+        return await self.chain_of(auth_event_ids, tx)
+
+    async def difference(self, tx: Read, state_sets: Sequence[StateMap]) -> set[str]:
+        """The auth difference: what is in the auth chain of some, but not of every, state; the states' own events
+        belong to their chains."""
+        if len(state_sets) < 2:
+            return set()
+        shared = set(state_sets[0].values()).intersection(*(state.values() for state in state_sets[1:]))
+        own = [set(state.values()) - shared for state in state_sets]
+        places = await self._places_by_id(tx, shared.union(*own))
+        reached = [await event_graph.reach(tx, _of(places, ids)) for ids in own]
+        common = await event_graph.reach(tx, _of(places, shared))
+        return await event_graph.ids_in_ranges(tx, _ranges_that_differ(reached, common))
+
+    async def conflicted_subgraph(self, tx: Read, conflicted: AbstractSet[str]) -> set[str]:
+        """The events on any path along auth_events from one of `conflicted` to another, ends included."""
+        chain = await self._chain_of(tx, conflicted)
+        stored = await self._events.get_many(chain, tx)
+        ids = {event.nid: event_id for event_id, event in stored.items()}
+        cited_by: dict[int, list[int]] = {}
+        for nid, cited in (await event_graph.auth_edges(tx, ids)).items():
+            for other in cited:
+                cited_by.setdefault(other, []).append(nid)
+        pending = [stored[event_id].nid for event_id in conflicted if event_id in stored]
+        above = set(pending)
+        while pending:
+            for nid in cited_by.get(pending.pop(), ()):
+                if nid not in above:
+                    above.add(nid)
+                    pending.append(nid)
+        return {ids[nid] for nid in above} | set(conflicted)
+
+    async def _chain_of(self, tx: Read, event_ids: Iterable[str]) -> set[str]:
+        wanted = set(event_ids)
+        places = await self._places_by_id(tx, wanted)
+        reached = await event_graph.reach(tx, places.values())
+        return await event_graph.ids_in_ranges(tx, {chain: (0, upto) for chain, upto in reached.items()})
+
+    async def _places_by_id(self, tx: Read, event_ids: Iterable[str]) -> dict[str, Place]:
+        ids = {stored.nid: event_id for event_id, stored in (await self._events.get_many(event_ids, tx)).items()}
+        return {ids[nid]: place for nid, place in (await self._places_of(tx, ids, {})).items()}
+
+    async def _places_of(self, tx: Read, nids: Iterable[int], new: Mapping[int, Place]) -> dict[int, Place]:
+        found: dict[int, Place] = {}
+        missing: list[int] = []
+        for nid in nids:
+            place = new.get(nid) or self._places.get(nid)
+            if place is None:
+                missing.append(nid)
+            else:
+                found[nid] = place
+        if missing:
+            loaded = await event_graph.places(tx, missing)
+            for nid, place in loaded.items():
+                self._places.put(nid, place)
+            found.update(loaded)
+        return found
+
+    async def _end_of(self, tx: Write, chain: int, ends: Mapping[int, int]) -> int:
+        """The last sequence number of a chain. What another process added to a chain is in the database only."""
+        end = ends.get(chain) or (None if self._database.is_shared else self._ends.get(chain))
+        if end is None:
+            end = (await event_graph.last_sequences(tx, (chain,))).get(chain, 0)
+            self._ends.put(chain, end)
+        return end
+
+    def _keep(
+        self, tx: Write, event_nid: int, place: Place, new_places: dict[int, Place], ends: dict[int, int]
+    ) -> None:
+        new_places[event_nid] = place
+        ends[place[0]] = place[1]
+
+        def keep() -> None:
+            self._places.put(event_nid, place)
+            self._ends.put(place[0], max(place[1], self._ends.get(place[0]) or 0))
+
+        # Should the operation be undone, its sequence number stays unused: gaps do no harm.
+        tx.after_commit(keep)
+
+
+def _of(places: Mapping[str, Place], event_ids: Iterable[str]) -> list[Place]:
+    return [places[event_id] for event_id in event_ids if event_id in places]
+
+
+def _ranges_that_differ(
+    reached: Sequence[Mapping[int, int]], common: Mapping[int, int]
+) -> dict[int, tuple[int, int]]:
+    """Chain → (what every state reaches, what some state reaches), where that is not the same."""
+    ranges: dict[int, tuple[int, int]] = {}
+    for chain in set().union(*reached):
+        everywhere = max(common.get(chain, 0), min(state.get(chain, 0) for state in reached))
+        somewhere = max(state.get(chain, 0) for state in reached)
+        if somewhere > everywhere:
+            ranges[chain] = (everywhere, somewhere)
+    return ranges
