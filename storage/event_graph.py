@@ -51,8 +51,15 @@ def add_place(tx: Write, room_nid: int, event_nid: int, place: Place, links: Ite
         )
 
 
-async def reach(tx: Read, starts: Iterable[Place]) -> dict[int, int]:
-    """What these places reach, themselves included: chain → the largest sequence number reached in it."""
+Links = Mapping[int, Sequence[tuple[int, Place]]]
+"""chain → (the sequence number that a link goes out from, what it reaches)"""
+
+
+async def reach(tx: Read, starts: Iterable[Place], unwritten: Links) -> dict[int, int]:
+    """What these places reach, themselves included: chain → the largest sequence number reached in it.
+
+    `unwritten` are links that the batch has put off.
+    """
     reached: dict[int, int] = {}
     for chain, sequence in starts:
         reached[chain] = max(sequence, reached.get(chain, 0))
@@ -62,7 +69,7 @@ async def reach(tx: Read, starts: Iterable[Place]) -> dict[int, int]:
         await _load_links(tx, [chain for chain in frontier if chain not in links], links)
         grown: set[int] = set()
         for chain in frontier:
-            for origin_sequence, (target, sequence) in links.get(chain, ()):
+            for origin_sequence, (target, sequence) in (*links.get(chain, ()), *unwritten.get(chain, ())):
                 if origin_sequence <= reached[chain] and sequence > reached.get(target, 0):
                     reached[target] = sequence
                     grown.add(target)

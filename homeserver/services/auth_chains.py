@@ -6,6 +6,7 @@ cites where that chain ends there, else begins a chain; what else it cites becom
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
 from homeserver.core.events import StateMap
 from homeserver.services.bounded_cache import BoundedCache
@@ -14,8 +15,30 @@ from storage import event_graph
 from storage.database import Database, Read, Write
 from storage.event_graph import Place
 
-_PLACES_KEY = "auth_places"
-_ENDS_KEY = "auth_chain_ends"
+_BATCH_KEY = "auth_chains"
+
+
+@dataclass(slots=True)
+class _Added:
+    """What the batch has added to the index: its rows are not in the database yet."""
+
+    places: dict[int, Place] = field(default_factory=dict)
+    ids: dict[Place, str] = field(default_factory=dict)
+    ends: dict[int, int] = field(default_factory=dict)
+    links: dict[int, list[tuple[int, Place]]] = field(default_factory=dict)
+    edges: dict[int, list[int]] = field(default_factory=dict)
+
+    @classmethod
+    def by(cls, tx: Read) -> "_Added":
+        return tx.batch.setdefault(_BATCH_KEY, cls()) if isinstance(tx, Write) else cls()
+
+    def ids_in(self, ranges: Mapping[int, tuple[int, int]]) -> set[str]:
+        nowhere = (0, 0)
+        return {
+            event_id
+            for (chain, sequence), event_id in self.ids.items()
+            if (bounds := ranges.get(chain, nowhere))[0] < sequence <= bounds[1]
+        }
 
 
 class AuthChains:
@@ -27,19 +50,18 @@ class AuthChains:
         self._places: BoundedCache[int, Place] = BoundedCache(cache_size)
         self._ends: BoundedCache[int, int] = BoundedCache(cache_size)
 
-    async def add(self, tx: Write, room_nid: int, event_nid: int, cited: Sequence[int]) -> None:
+    async def add(self, tx: Write, room_nid: int, event_id: str, event_nid: int, cited: Sequence[int]) -> None:
         """Give a new state event its place; `cited` are the integer ids of what authorises it, all of them added before.
 
         Those that prolong a chain best come first: an earlier event of the same type and state key.
         """
         event_graph.add_auth_edges(tx, event_nid, dict.fromkeys(cited))
-        new_places: dict[int, Place] = tx.batch.setdefault(_PLACES_KEY, {})
-        ends: dict[int, int] = tx.batch.setdefault(_ENDS_KEY, {})
-        below = await self._places_of(tx, cited, new_places)
+        added = _Added.by(tx)
+        below = await self._places_of(tx, cited)
         ordered = [below[nid] for nid in cited if nid in below]
         place: Place | None = None
         for chain, sequence in ordered:
-            if await self._end_of(tx, chain, ends) == sequence:
+            if await self._end_of(tx, chain, added.ends) == sequence:
                 place = (chain, sequence + 1)
                 break
         if place is None:
@@ -49,7 +71,10 @@ class AuthChains:
             if chain != place[0]:
                 targets[chain] = max(sequence, targets.get(chain, 0))
         event_graph.add_place(tx, room_nid, event_nid, place, targets.items())
-        self._keep(tx, event_nid, place, new_places, ends)
+        added.edges[event_nid] = list(cited)
+        added.ids[place] = event_id
+        added.links.setdefault(place[0], []).extend((place[1], target) for target in targets.items())
+        self._keep(tx, event_nid, place, added)
 
     async def chain_of(self, event_ids: Iterable[str], tx: Read | None = None) -> set[str]:
         """The auth chain of stored state events, themselves included."""
@@ -70,9 +95,10 @@ class AuthChains:
         shared = set(state_sets[0].values()).intersection(*(state.values() for state in state_sets[1:]))
         own = [set(state.values()) - shared for state in state_sets]
         places = await self._places_by_id(tx, shared.union(*own))
-        reached = [await event_graph.reach(tx, _of(places, ids)) for ids in own]
-        common = await event_graph.reach(tx, _of(places, shared))
-        return await event_graph.ids_in_ranges(tx, _ranges_that_differ(reached, common))
+        links = _Added.by(tx).links
+        reached = [await event_graph.reach(tx, _of(places, ids), links) for ids in own]
+        common = await event_graph.reach(tx, _of(places, shared), links)
+        return await _ids_in(tx, _ranges_that_differ(reached, common))
 
     async def conflicted_subgraph(self, tx: Read, conflicted: AbstractSet[str]) -> set[str]:
         """The events on any path along auth_events from one of `conflicted` to another, ends included."""
@@ -80,8 +106,10 @@ class AuthChains:
         stored = await self._events.get_many(chain, tx)
         ids = {event.nid: event_id for event_id, event in stored.items()}
         cited_by: dict[int, list[int]] = {}
-        for nid, cited in (await event_graph.auth_edges(tx, ids)).items():
-            for other in cited:
+        edges = await event_graph.auth_edges(tx, ids)
+        edges.update(_Added.by(tx).edges)
+        for nid in ids:
+            for other in edges.get(nid, ()):
                 cited_by.setdefault(other, []).append(nid)
         pending = [stored[event_id].nid for event_id in conflicted if event_id in stored]
         above = set(pending)
@@ -95,14 +123,15 @@ class AuthChains:
     async def _chain_of(self, tx: Read, event_ids: Iterable[str]) -> set[str]:
         wanted = set(event_ids)
         places = await self._places_by_id(tx, wanted)
-        reached = await event_graph.reach(tx, places.values())
-        return await event_graph.ids_in_ranges(tx, {chain: (0, upto) for chain, upto in reached.items()})
+        reached = await event_graph.reach(tx, places.values(), _Added.by(tx).links)
+        return await _ids_in(tx, {chain: (0, upto) for chain, upto in reached.items()})
 
     async def _places_by_id(self, tx: Read, event_ids: Iterable[str]) -> dict[str, Place]:
         ids = {stored.nid: event_id for event_id, stored in (await self._events.get_many(event_ids, tx)).items()}
-        return {ids[nid]: place for nid, place in (await self._places_of(tx, ids, {})).items()}
+        return {ids[nid]: place for nid, place in (await self._places_of(tx, ids)).items()}
 
-    async def _places_of(self, tx: Read, nids: Iterable[int], new: Mapping[int, Place]) -> dict[int, Place]:
+    async def _places_of(self, tx: Read, nids: Iterable[int]) -> dict[int, Place]:
+        new = _Added.by(tx).places
         found: dict[int, Place] = {}
         missing: list[int] = []
         for nid in nids:
@@ -126,18 +155,20 @@ class AuthChains:
             self._ends.put(chain, end)
         return end
 
-    def _keep(
-        self, tx: Write, event_nid: int, place: Place, new_places: dict[int, Place], ends: dict[int, int]
-    ) -> None:
-        new_places[event_nid] = place
-        ends[place[0]] = place[1]
+    def _keep(self, tx: Write, event_nid: int, place: Place, added: _Added) -> None:
+        added.places[event_nid] = place
+        added.ends[place[0]] = place[1]
 
         def keep() -> None:
             self._places.put(event_nid, place)
             self._ends.put(place[0], max(place[1], self._ends.get(place[0]) or 0))
 
-        # Should the operation be undone, its sequence number stays unused: gaps do no harm.
+        # Should the operation be undone, nothing cites its event, and its sequence number stays unused: gaps do no harm.
         tx.after_commit(keep)
+
+
+async def _ids_in(tx: Read, ranges: Mapping[int, tuple[int, int]]) -> set[str]:
+    return await event_graph.ids_in_ranges(tx, ranges) | _Added.by(tx).ids_in(ranges)
 
 
 def _of(places: Mapping[str, Place], event_ids: Iterable[str]) -> list[Place]:
