@@ -16,6 +16,7 @@ setup: $(VENV)/.ready-dev ## make the environment (.venv) with everything for ru
 
 run: $(VENV)/.ready-run ## serve: makes the environment, a config, a signing key and the data folder where absent
 	@test -f $(CONFIG) || $(BIN)/hearth init --config $(CONFIG)
+	@echo "(the command hearth is $(BIN)/hearth here)"
 	@exec $(BIN)/hearth run --config $(CONFIG)
 
 test: $(VENV)/.ready-dev ## run the tests, on SQLite and on a PostgreSQL and Redis of their own (ARGS=… for pytest)
