@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules. Numbers in comments are those of room version 12.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from homeserver.core.auth_context import AuthContext, reject
@@ -116,18 +116,23 @@ def _entry_changes(context: AuthContext, old: Mapping[str, Any], new: Mapping[st
     before, after = old.get(name), new.get(name)
     before = before if isinstance(before, Mapping) else {}
     after = after if isinstance(after, Mapping) else {}
-    # Sorted, so that every server names the same offence.
-    return _changes(context, before, after, sorted(key for key in before.keys() | after.keys()))
+    changed = [key for key in before.keys() | after.keys() if _differ(before.get(key), after.get(key))]
+    # Sorted, so that the same offence is named every time.
+    return _changes(context, before, after, sorted(changed))
 
 
 def _changes(
-    context: AuthContext, old: Mapping[str, Any], new: Mapping[str, Any], keys: tuple[str, ...] | list[str]
+    context: AuthContext, old: Mapping[str, Any], new: Mapping[str, Any], keys: Sequence[str]
 ) -> Iterator[Change]:
     integers_only = context.version.integer_power_levels
     for key in keys:
-        if old.get(key) == new.get(key) and type(old.get(key)) is type(new.get(key)):
-            continue
-        before = parse_level(old.get(key), integers_only=integers_only)
-        after = parse_level(new.get(key), integers_only=integers_only)
-        if before != after:
-            yield key, before, after
+        if _differ(old.get(key), new.get(key)):
+            before = parse_level(old.get(key), integers_only=integers_only)
+            after = parse_level(new.get(key), integers_only=integers_only)
+            if before != after:
+                yield key, before, after
+
+
+def _differ(before: object, after: object) -> bool:
+    # Python holds true and 1 for equal; only one of them is a level.
+    return before != after or type(before) is not type(after)

@@ -53,6 +53,9 @@ class RandomRoom:
         for _ in range(2):
             if self.rng.random() < 0.9:
                 self.attempt("m.room.power_levels", creator, self.power_levels({}), "", [self.room.last])
+        self.attempt("m.room.join_rules", creator, {"join_rule": "public"}, "", [self.room.last])
+        for user in self.rng.sample(USERS[1:], 3):
+            self.attempt("m.room.member", user, {"membership": "join"}, user, [self.room.last])
         self.attempt("m.room.join_rules", creator, {"join_rule": self.rng.choice(JOIN_RULES)}, "", [self.room.last])
 
     def grow(self, steps: int) -> "RandomRoom":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from homeserver.core.auth_rules import check_auth, select_auth_events
+from homeserver.core.auth_rules import AuthError, check_auth, select_auth_events
 from homeserver.core.event_format import check_pdu
 from homeserver.core.events import Event, StateKey
 from homeserver.core.hashes import content_hash, reference_hash, unpadded_base64
@@ -106,6 +106,26 @@ class RoomDag:
         event = self.event(event_type, sender, content, state_key, prev=previous, state=state, ts=ts, **extra)
         check_auth(event, self.loaded(state))
         return self.add(event, state)
+
+    def refusal(
+        self,
+        event_type: str,
+        sender: str,
+        content: Mapping[str, Any],
+        state_key: str | None = None,
+        **options: Any,
+    ) -> str | None:
+        """The number of the rule by which the room, as it is after the last event, refuses an event; None: allowed."""
+        state = self.state_after[self.last.event_id]
+        try:
+            check_auth(self.event(event_type, sender, content, state_key, **options), self.loaded(state))
+        except AuthError as error:
+            return error.rule
+        return None
+
+    def member_refusal(self, sender: str, membership: str, target: str | None = None, **content: Any) -> str | None:
+        content = {"membership": membership, **content}
+        return self.refusal("m.room.member", sender, content, sender if target is None else target)
 
     def member(self, sender: str, membership: str, target: str | None = None, **options: Any) -> Event:
         """Sends a membership; `content` in `options` is merged into the content."""

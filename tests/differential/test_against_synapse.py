@@ -1,6 +1,6 @@
 """Hearth's core and Synapse's own code must decide alike, on random rooms of every room version.
 
-Where Synapse deviates from the specification, `test_synapse_deviates` says how. A failure names its room's seed:
+Where Synapse deviates from the specification, `test_deviations_of_synapse` says how. A failure names its room's seed:
 HEARTH_DIFFERENTIAL_SEED (default 1) sets the first one, HEARTH_DIFFERENTIAL_ROOMS how many rooms a version gets.
 """
 
@@ -14,15 +14,15 @@ from homeserver.core.events import Event
 from homeserver.core.hashes import content_hash, reference_hash, unpadded_base64
 from homeserver.core.redaction import redact
 from homeserver.core.room_versions import ROOM_VERSIONS
-from tests.core.random_rooms import Check, RandomRoom
+from tests.core.random_rooms import RandomRoom
 from tests.differential.reference import Synapse
 
 FIRST_SEED = int(os.environ.get("HEARTH_DIFFERENTIAL_SEED", "1"))
-ROOMS = int(os.environ.get("HEARTH_DIFFERENTIAL_ROOMS", "12"))
+ROOMS = int(os.environ.get("HEARTH_DIFFERENTIAL_ROOMS", "20"))
 STEPS = 60
 
 
-def _question(grown: RandomRoom) -> dict[str, Any]:
+def question_about(grown: RandomRoom) -> dict[str, Any]:
     return {
         "version": grown.version,
         "pdus": {event_id: event.pdu for event_id, event in grown.tried.items()},
@@ -39,7 +39,7 @@ def compared(request: pytest.FixtureRequest, synapse: Synapse) -> list[tuple[int
     rooms = []
     for seed in range(FIRST_SEED, FIRST_SEED + ROOMS):
         grown = RandomRoom(Random(f"{seed} {request.param}"), request.param).grow(STEPS)
-        rooms.append((seed, grown, synapse.ask(_question(grown))))
+        rooms.append((seed, grown, synapse.ask(question_about(grown))))
     return rooms
 
 
