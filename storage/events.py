@@ -36,6 +36,7 @@ async def load(tx: Read, event_ids: Iterable[str]) -> list[Row[Any]]:
         rooms.c.room_version,
         event_bodies.c.body,
         replaced.c.event_id.label("replaced_id"),
+        replaced.c.redacted_by.label("replaced_redacted_by"),
         replaced_bodies.c.body.label("replaced_body"),
         redaction_bodies.c.body.label("redaction_body"),
     ).select_from(source)

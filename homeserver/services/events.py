@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from homeserver.core.canonical_json import decode
-from homeserver.core.events import Event
+from homeserver.core.events import Event, StateKey
 from homeserver.core.room_versions import ROOM_VERSIONS
 from homeserver.runtime.bus import Hint
 from homeserver.services.bounded_cache import BoundedCache
@@ -46,6 +46,8 @@ class StoredEvent:
     redacted_because: Event | None = None
     device_id: str | None = None
     transaction_id: str | None = None
+    # How it changed the room's current state: key → (event id now, event id before). Only in the process that stored it.
+    changed: dict[StateKey, tuple[str | None, str | None]] = field(default_factory=dict)
     client_json: dict[bool, tuple[bytes, bytes]] = field(default_factory=dict)  # filled by client_events.serialise
 
     @property
@@ -165,6 +167,7 @@ def _stored(row: Any) -> StoredEvent:
 
     event = event_of(row.body, row.event_id)
     assert event is not None
+    replaces = event_of(row.replaced_body, row.replaced_id)
     return StoredEvent(
         event=event,
         nid=row.event_nid,
@@ -178,7 +181,7 @@ def _stored(row: Any) -> StoredEvent:
         notify_seq=row.notify_seq,
         thread_notify_seq=row.thread_notify_seq,
         thread_root=row.thread_root,
-        replaces=event_of(row.replaced_body, row.replaced_id),
+        replaces=replaces.redacted() if replaces is not None and row.replaced_redacted_by else replaces,
         redacted_because=event_of(row.redaction_body, row.redacted_by),
         device_id=row.device_id,
         transaction_id=row.transaction_id,

@@ -1,0 +1,72 @@
+"""The rows of one event, put off in a write."""
+
+from typing import Any
+
+from homeserver.core.events import Event
+from homeserver.core.hashes import encode_event_json
+from homeserver.services.events import StoredEvent
+from storage import event_graph
+from storage.database import Position, Write
+from storage.tables import event_bodies, events, redactions
+
+THREAD = "m.thread"
+
+
+def relation_of(event: Event) -> tuple[str | None, str | None]:
+    """(related event id, relation type) of an event's `m.relates_to`, None each where there is none."""
+    relates_to = event.content.get("m.relates_to")
+    if not isinstance(relates_to, dict):
+        return None, None
+    target, kind = relates_to.get("event_id"), relates_to.get("rel_type")
+    if not isinstance(target, str) or not isinstance(kind, str) or "\0" in target or "\0" in kind:
+        return None, None
+    return target, kind
+
+
+def write_new(tx: Write, stored: StoredEvent, position: Position | None, replaces_nid: int | None) -> None:
+    """Put off: everything there is to know of an event that was not stored before, except its place in auth chains."""
+    event = stored.event
+    tx.insert(
+        events,
+        event_nid=stored.nid,
+        event_id=event.event_id,
+        room_nid=stored.room_nid,
+        type=event.type,
+        state_key=event.state_key,
+        sender=event.sender,
+        depth=event.depth,
+        origin_server_ts=event.origin_server_ts,
+        is_local=stored.is_local,
+        device_id=stored.device_id,
+        transaction_id=stored.transaction_id,
+        redacted_by=None,
+        **_place(stored, position, replaces_nid),
+    )
+    tx.insert(event_bodies, event_nid=stored.nid, body=encode_event_json(event.pdu, event.room_version))
+    if event.redacts is not None and "\0" not in event.redacts:
+        tx.insert(redactions, redacts=event.redacts, event_nid=stored.nid)
+    if not stored.outlier:
+        event_graph.add_edges(tx, stored.nid, event.prev_events)
+
+
+def write_place(tx: Write, stored: StoredEvent, position: Position | None, replaces_nid: int | None) -> None:
+    """Put off: an outlier takes its place in the timeline."""
+    tx.update(events, {"event_nid": stored.nid}, **_place(stored, position, replaces_nid))
+    event_graph.add_edges(tx, stored.nid, stored.event.prev_events)
+
+
+def _place(stored: StoredEvent, position: Position | None, replaces_nid: int | None) -> dict[str, Any]:
+    relates_to, rel_type = relation_of(stored.event)
+    return {
+        "position": position,
+        "outlier": stored.outlier,
+        "rejected": stored.rejected,
+        "soft_failed": stored.soft_failed,
+        "snapshot_id": stored.snapshot_id,
+        "notify_seq": stored.notify_seq,
+        "thread_notify_seq": stored.thread_notify_seq,
+        "thread_root": stored.thread_root,
+        "replaces_nid": replaces_nid,
+        "relates_to": relates_to,
+        "rel_type": rel_type,
+    }
