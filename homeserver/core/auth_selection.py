@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from homeserver.core.events import StateKey
+from homeserver.core.events import Event, StateKey
 from homeserver.core.room_versions import RoomVersion
 
 CREATE_KEY: Final[StateKey] = ("m.room.create", "")
@@ -76,6 +76,9 @@ def select_auth_events(
 
     `version` may be left out for an `Event`, which knows its room version.
     """
-    room_version: RoomVersion = version if version is not None else event.room_version  # type: ignore[attr-defined]
-    keys = auth_types_for(event.type, event.sender, event.state_key, event.content, room_version)
+    if version is None:
+        if not isinstance(event, Event):
+            raise TypeError("a draft does not know its room version")
+        version = event.room_version
+    keys = auth_types_for(event.type, event.sender, event.state_key, event.content, version)
     return [state[key] for key in keys if key in state]
