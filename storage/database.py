@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Executable, Row, Table, select, text
+from sqlalchemy import Executable, Row, Table, select
 
 from homeserver.runtime.bus import Bus, Hint
 from homeserver.runtime.telemetry import add_db_ms
@@ -517,7 +517,7 @@ async def _take_ids(engine: Engine, connection: Any) -> int:
         statement = id_blocks.update().where(where).values(next=id_blocks.c.next + _ID_BLOCK)
         await connection.execute(statement)
         following = (await connection.execute(select(id_blocks.c.next).where(where))).scalar_one()
-        await connection.execute(text("COMMIT"))
+        await connection.exec_driver_sql("COMMIT")
     except BaseException:
         await engine.roll_back(connection)
         raise
