@@ -46,10 +46,12 @@ class Supervisor:
         keepers = [tasks.start(f"worker {number}", self._keep(number)) for number in range(self._count)]
         await self._stopping.wait()
         _, late = await asyncio.wait(keepers, timeout=KILL_AFTER_S)
-        for process in self._processes.values():
-            if late and process.returncode is None:
-                log.warning("worker process %d did not stop in time; it is killed", process.pid)
-                process.kill()
+        if late:
+            for process in self._processes.values():
+                if process.returncode is None:
+                    log.warning("worker process %d did not stop in time; it is killed", process.pid)
+                    process.kill()
+            await asyncio.wait(late)
         await tasks.close()
         return self.exit_status
 

@@ -1,6 +1,7 @@
 """Writes a config with every option, its default and a sentence about it: for the example, and for `hearth init`."""
 
 import json
+import re
 import textwrap
 import types
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from homeserver.config.sections import Config
 from homeserver.config.server_sections import Listener
 
 _WIDTH = 110
+_UNIT = re.compile(r"[0-9.]+(ms|[smhdKMG])")
 _HEAD = """\
 # The configuration of Hearth, a Matrix homeserver. Every option is here; the commented out ones show their defaults.
 #
@@ -120,6 +122,8 @@ def _yaml(value: Any) -> str:
         return "[" + ", ".join(map(_yaml, value)) + "]"
     if isinstance(value, str) and value and value[0].isalpha() and all(c.isalnum() or c in "./:_-" for c in value):
         return value if value not in ("off", "on", "yes", "no", "true", "false", "null") else json.dumps(value)
+    if isinstance(value, str) and _UNIT.fullmatch(value):
+        return value
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -128,7 +128,7 @@ class Dispatcher:
         begin = self._clock.monotonic()
         self._count += 1
         db_ms = begin_db_ms()
-        raw_path, _, raw_query = http.raw_path.partition("?")
+        raw_path, _, raw_query = _target(http).partition("?")
         # Holds what the log wants to know even of a request that has no route.
         request = Request(self._unmatched.endpoint, {}, Query(raw_query), http)
         request.request_id = f"{self._count:x}"
@@ -293,6 +293,12 @@ def _refusal_of(error: Exception) -> MatrixError | None:
         if isinstance(error, kind):
             return refusal(str(error))
     return None
+
+
+def _target(http: web.BaseRequest) -> str:
+    """Path and query, as they came. A client of a proxy may name the whole URL (RFC 9112 §3.2.2)."""
+    target = http.raw_path
+    return target if target[:1] == "/" else http.rel_url.raw_path_qs
 
 
 def _client_ip(http: web.BaseRequest, x_forwarded: bool) -> str:

@@ -89,7 +89,7 @@ class Router(Generic[R]):
 
 def _descend(node: _Node[R], segments: list[str], index: int, values: list[str], method: str | None) -> _Node[R] | None:
     """The node of the segments from `index` on, fixed ones before parameters; `values` collects the parameters."""
-    if index == len(segments):
+    if index >= len(segments):  # past the end only where the path is empty, or the root without its slash
         return node if (node.routes if method is None else method in node.routes) else None
     segment = segments[index]
     fixed = node.fixed.get(segment)
