@@ -1,0 +1,69 @@
+"""What a change of a room's state means for its members: their rows, the room's counts, and the servers in it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from homeserver.core.events import MEMBER, Event
+from homeserver.core.identifiers import InvalidIdentifier, server_name_of
+from homeserver.services.events import Events, StoredEvent
+from homeserver.services.room_heads import HeadDraft
+from homeserver.services.snapshots import Delta
+from storage import memberships
+from storage.database import Position, Write
+from storage.tables import destination_events
+
+
+class MemberRows:
+    """Keeps the table of memberships in step with the current state of rooms."""
+
+    def __init__(self, events: Events, *, server_name: str) -> None:
+        self._events = events
+        self._server_name = server_name
+
+    async def change(
+        self, tx: Write, draft: HeadDraft, delta: Delta, position: Position, known: Mapping[str, Event]
+    ) -> None:
+        """The current state is about to change by `delta`; `known` are events at hand, the others are read."""
+        changed = {key[1]: entry for key, entry in delta.items() if key[0] == MEMBER}
+        missing = [entry[0] for entry in changed.values() if entry is not None and entry[0] not in known]
+        found = await self._events.get_many(missing, tx) if missing else {}
+        for user_id, entry in changed.items():
+            if entry is None:
+                memberships.remove(tx, draft.room_nid, user_id)
+                draft.set_member(user_id, None)
+                continue
+            event = known[entry[0]] if entry[0] in known else found[entry[0]].shown
+            self.put(tx, draft.room_nid, event, entry[1], position)
+            draft.set_member(user_id, event.membership)
+
+    def put(self, tx: Write, room_nid: int, event: Event, event_nid: int, position: Position) -> None:
+        """Put off: the row of the user that a member event is about."""
+        assert event.state_key is not None
+        memberships.put(
+            tx,
+            room_nid,
+            event.state_key,
+            membership=event.membership or "leave",
+            event_nid=event_nid,
+            sender=event.sender,
+            position=position,
+            display_name=_text(event.content.get("displayname")),
+            avatar_url=_text(event.content.get("avatar_url")),
+        )
+
+    def tell_departed(self, tx: Write, draft: HeadDraft, stored: StoredEvent) -> None:
+        """A server that has nobody left in the room would not be sent what made it so: note that it must be."""
+        event = stored.event
+        if event.membership not in ("leave", "ban") or event.state_key is None:
+            return
+        try:
+            server = server_name_of(event.state_key)
+        except InvalidIdentifier:
+            return
+        if server != self._server_name and not draft.host_count(server):
+            tx.insert(destination_events, destination=server, event_nid=stored.nid)
+
+
+def _text(value: Any) -> str | None:
+    # Neither database nor client can do anything with another type, or (PostgreSQL) with U+0000.
+    return value.replace("\0", "") if isinstance(value, str) else None

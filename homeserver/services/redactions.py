@@ -1,0 +1,76 @@
+"""Redactions: which ones count, and what becomes of the events that they redact.
+
+https://spec.matrix.org/v1.19/rooms/v3/#handling-redactions
+"""
+
+from dataclasses import replace
+
+from homeserver.core.auth_selection import CREATE_KEY, POWER_LEVELS_KEY
+from homeserver.core.events import MEMBER, Event
+from homeserver.core.power_levels import PowerLevels
+from homeserver.services.events import Events, StoredEvent
+from homeserver.services.room_heads import HeadDraft
+from homeserver.services.room_state import RoomState
+from storage import events as storage_events
+from storage.database import Write
+from storage.tables import events as events_table
+from storage.tables import memberships
+
+
+class Redactions:
+    """Applies redactions to stored events, in whichever order the two arrive."""
+
+    def __init__(self, events: Events, state: RoomState) -> None:
+        self._events = events
+        self._state = state
+
+    async def apply(self, tx: Write, draft: HeadDraft, redaction: StoredEvent) -> None:
+        """An accepted redaction arrived: redact its target, if that is here and may be redacted by it."""
+        redacts = redaction.event.redacts
+        target = None if redacts is None else await self._events.get(redacts, tx)
+        if target is not None and target.room_nid == draft.room_nid and await self._counts(tx, redaction, target):
+            self._redact(tx, draft, target, redaction.event)
+
+    async def find_for(self, tx: Write, draft: HeadDraft, target: StoredEvent) -> None:
+        """An event arrived that may have been redacted before it came."""
+        for event_id in await storage_events.redactions_of(tx, target.event_id):
+            redaction = await self._events.get(event_id, tx)
+            if redaction is not None and redaction.room_nid == draft.room_nid and redaction.is_accepted:
+                if await self._counts(tx, redaction, target):
+                    self._redact(tx, draft, target, redaction.event)
+                    return
+
+    async def _counts(self, tx: Write, redaction: StoredEvent, target: StoredEvent) -> bool:
+        event = redaction.event
+        if event.room_version.redaction_auth_rule:
+            # Who may redact was decided when the redaction was authorised.
+            return True
+        if event.sender.partition(":")[2] == target.event.sender.partition(":")[2]:
+            return True
+        ids = [await self._state.entry_before(redaction, key, tx) for key in (CREATE_KEY, POWER_LEVELS_KEY)]
+        found = await self._events.get_many([event_id for event_id in ids if event_id is not None], tx)
+        create, power_levels = (found.get(event_id or "") for event_id in ids)
+        if create is None:
+            return False
+        levels = PowerLevels.of(None if power_levels is None else power_levels.event.content, create.event)
+        return levels.user(event.sender) >= levels.redact
+
+    def _redact(self, tx: Write, draft: HeadDraft, target: StoredEvent, redaction: Event) -> None:
+        if target.redacted_because is not None:
+            return
+        tx.update(events_table, {"event_nid": target.nid}, redacted_by=redaction.event_id)
+        event_id = target.event_id
+        self._events.forget_elsewhere(tx, event_id)
+        current = draft.get(target.event.key) if target.event.is_state else None
+        if target.event.type == MEMBER and current is not None and current[1] == target.nid:
+            key = {"room_nid": draft.room_nid, "user_id": target.event.state_key}
+            tx.update(memberships, key, display_name=None, avatar_url=None)
+
+        def keep() -> None:
+            stored = self._events.cached(event_id) or target
+            self._events.put(replace(stored, redacted_because=redaction, client_json={}))
+            successor = None if current is None else self._events.cached(current[0])
+            if successor is not None and successor.replaces is not None and successor.replaces.event_id == event_id:
+                self._events.put(replace(successor, replaces=successor.replaces.redacted(), client_json={}))
+
+        tx.after_commit(keep)
