@@ -76,6 +76,10 @@ class AuthChains:
         added.links.setdefault(place[0], []).extend((place[1], target) for target in targets.items())
         self._keep(tx, event_nid, place, added)
 
+    async def has(self, tx: Write, event_nid: int) -> bool:
+        """Whether a stored event has its place in the index."""
+        return bool(await self._places_of(tx, (event_nid,)))
+
     async def chain_of(self, event_ids: Iterable[str], tx: Read | None = None) -> set[str]:
         """The auth chain of stored state events, themselves included."""
         if tx is None:

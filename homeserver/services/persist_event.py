@@ -76,6 +76,7 @@ class PersistEvent:
         backfilled: bool = False,
         is_local: bool = False,
         sent_by: SentBy | None = None,
+        known: Mapping[str, Event] | None = None,
     ) -> StoredEvent:
         """Add an event to the room of the draft; an event that is stored already comes back as it is, unless it was an
         outlier and now takes its place.
@@ -83,14 +84,15 @@ class PersistEvent:
         `snapshot_before` is the state before the event; None means that of the draft, or for a backfilled event that it is not
         known. A backfilled event changes neither the extremities nor the current state; nor does a rejected or
         soft-failed one. An outlier has no place in the timeline. The auth events must be stored, or come in the same
-        batch before. Raises `MissingEvents` where state has to be resolved of events that are not there.
+        batch before; `known` are events at hand, so that they need not be read. Raises `MissingEvents` where state has to
+        be resolved of events that are not there.
         """
-        known = None if is_local else await self._events.get(event.event_id, tx)
-        if known is not None and (not known.outlier or outlier):
-            return known
+        existing = None if is_local else await self._events.get(event.event_id, tx)
+        if existing is not None and (not existing.outlier or outlier):
+            return existing
         stored = StoredEvent(
             event=event,
-            nid=known.nid if known is not None else self._database.new_id("event"),
+            nid=existing.nid if existing is not None else self._database.new_id("event"),
             room_nid=draft.room_nid,
             position=None,
             outlier=outlier,
@@ -105,16 +107,17 @@ class PersistEvent:
         stored.snapshot_id = None if snapshot is None else snapshot.snapshot_id
         replaced = await self._replaced(tx, draft, stored, snapshot)
         stored.replaces = None if replaced is None else replaced.shown
-        if event.state_key is not None and known is None:
-            await self.index(tx, stored)
+        if event.state_key is not None:
+            await (self.index if existing is None else self.index_if_new)(tx, stored)
         if position is not None and snapshot is not None and not backfilled and stored.is_accepted:
-            await self._extend_head(tx, draft, stored, snapshot, position)
+            await self._extend_head(tx, draft, stored, snapshot, position, {**(known or {}), event.event_id: event})
         if position is not None:
-            self._note_missing(draft, stored, await self._known_of(tx, draft, event, backfilled))
-            await self._finish(tx, draft, stored, position, backfilled)
-        (write_new if known is None else write_place)(tx, stored, position, None if replaced is None else replaced.nid)
+            await self._count(tx, draft, stored, position, backfilled)
+        (write_new if existing is None else write_place)(tx, stored, position, None if replaced is None else replaced.nid)
         self._events.appended(tx, stored)
         tx.after_commit(lambda: self._keep(stored, position))
+        if position is not None:
+            await self._finish(tx, draft, stored)
         return stored
 
     async def index(self, tx: Write, stored: StoredEvent) -> None:
@@ -127,6 +130,11 @@ class PersistEvent:
         cited = [found[event_id] for event_id in ids]
         cited.sort(key=lambda auth: (auth.event.type, auth.event.state_key) != (event.type, event.state_key))
         await self._chains.add(tx, stored.room_nid, event.event_id, stored.nid, [auth.nid for auth in cited])
+
+    async def index_if_new(self, tx: Write, stored: StoredEvent) -> None:
+        """As `index`, for an event that was stored when not all that authorises it was."""
+        if not await self._chains.has(tx, stored.nid):
+            await self.index(tx, stored)
 
     async def set_state(
         self,
@@ -174,7 +182,13 @@ class PersistEvent:
         return None if entry is None else await self._events.get(entry[0], tx)
 
     async def _extend_head(
-        self, tx: Write, draft: HeadDraft, stored: StoredEvent, before: Snapshot, position: Position
+        self,
+        tx: Write,
+        draft: HeadDraft,
+        stored: StoredEvent,
+        before: Snapshot,
+        position: Position,
+        known: Mapping[str, Event],
     ) -> None:
         """The event becomes a forward extremity, and the current state that after all extremities."""
         event = stored.event
@@ -192,7 +206,7 @@ class PersistEvent:
                 self._state.note_after(tx, event.event_id, after)
             delta = own if on_head else await self._state.difference(tx, dict(draft.state), after.state() | _ids(own))
             delta.update(own)
-            await self.set_state(tx, draft, delta, after, position, {event.event_id: event}, stored)
+            await self.set_state(tx, draft, delta, after, position, known, stored)
         draft.set_extremities(gone, event.event_id, stored.nid, event.depth)
         draft.last_position = position
 
@@ -237,38 +251,33 @@ class PersistEvent:
             seen.update(behind.event.prev_events)
         return gone
 
-    async def _known_of(self, tx: Write, draft: HeadDraft, event: Event, backfilled: bool) -> set[str]:
-        """Which of its prev events are in the timeline."""
-        prev = set(event.prev_events)
-        known = prev & draft.head.extremities.keys()
-        if known != prev:
-            found = await self._events.get_many(prev - known, tx)
-            known.update(event_id for event_id, stored in found.items() if not stored.outlier)
-        return known
-
-    def _note_missing(self, draft: HeadDraft, stored: StoredEvent, known: set[str]) -> None:
-        event = stored.event
-        if event.event_id in draft.missing:
-            draft.set_missing(event.event_id, None)
-        if stored.rejected is None:
-            for event_id in event.prev_events:
-                if event_id not in known:
-                    draft.set_missing(event_id, event.depth)
-
-    async def _finish(
+    async def _count(
         self, tx: Write, draft: HeadDraft, stored: StoredEvent, position: Position, backfilled: bool
     ) -> None:
-        """What an event of the timeline brings about."""
         related, kind = relation_of(stored.event)
         stored.thread_root = related if kind == THREAD else None
         if stored.is_accepted and not backfilled and self._push is not None:
             stored.notify_seq, stored.thread_notify_seq = await self._push.on_event(tx, draft, stored, position)
+
+    async def _finish(self, tx: Write, draft: HeadDraft, stored: StoredEvent) -> None:
+        """What an event of the timeline brings about, once it is there."""
         if stored.is_accepted and stored.event.redacts is not None:
             await self._redactions.apply(tx, draft, stored)
-        if not stored.is_local and stored.rejected is None:
-            await self._redactions.find_for(tx, draft, stored)
         if stored.is_local:
             self._members.tell_departed(tx, draft, stored)
+            return
+        if stored.rejected is None:
+            await self._note_missing(tx, draft, stored.event)
+            await self._redactions.find_for(tx, draft, stored)
+
+    async def _note_missing(self, tx: Write, draft: HeadDraft, event: Event) -> None:
+        """Keep the backward extremities: what the timeline cites but lacks."""
+        if event.event_id in draft.missing:
+            draft.set_missing(event.event_id, None)
+        found = await self._events.get_many(event.prev_events, tx)
+        for event_id in event.prev_events:
+            if event_id not in found or found[event_id].outlier:
+                draft.set_missing(event_id, event.depth)
 
     def _keep(self, stored: StoredEvent, position: Position | None) -> None:
         stored.position = None if position is None else int(position)

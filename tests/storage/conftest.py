@@ -1,15 +1,15 @@
-"""A database that is open, on either engine."""
+"""An open database, on either engine."""
 
 from collections.abc import AsyncIterator
 
-import pytest
+import pytest_asyncio
 
 from storage.database import Database
 
 
-@pytest.fixture
+@pytest_asyncio.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """An open database without data; the test runs once on each engine."""
-    opened = await Database.open(database_url)
+    """An empty database with its tables, closed after the test."""
+    opened = await Database.open(database_url, readers=2)
     yield opened
     await opened.close()

@@ -1,0 +1,104 @@
+"""Rooms of other servers: taking over the state of one at a join, and noting invites and knocks from outside."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from homeserver.core.events import Event, StateKey
+from homeserver.services.client_events import json_bytes
+from homeserver.services.event_rows import write_new
+from homeserver.services.events import Events, StoredEvent
+from homeserver.services.member_rows import MemberRows
+from homeserver.services.persist_event import PersistEvent, authorising_first
+from homeserver.services.room_heads import HeadDraft
+from homeserver.services.room_state import RoomState
+from homeserver.services.snapshots import EMPTY, Entry
+from storage import memberships
+from storage.database import Database, Write
+from storage.streams import Stream
+
+
+class ImportRoom:
+    """Writes what comes from a resident server of a room that this server is not in."""
+
+    def __init__(
+        self, database: Database, events: Events, state: RoomState, persist: PersistEvent, members: MemberRows
+    ) -> None:
+        self._database = database
+        self._events = events
+        self._state = state
+        self._persist = persist
+        self._members = members
+
+    async def join(
+        self,
+        tx: Write,
+        draft: HeadDraft,
+        join: Event,
+        *,
+        state: Sequence[Event],
+        auth_chain: Sequence[Event],
+        rejected: Mapping[str, str] | None = None,
+    ) -> StoredEvent:
+        """A user of this server has joined: the room's state is now `state` with `join`, its one extremity.
+
+        `state` is the state before the join and `auth_chain` all that authorises it, as send_join returned them, checked;
+        `rejected` (event id → reason) are those that failed, which are stored but are no state. Thousands of events
+        are a few statements.
+        """
+        reasons = rejected or {}
+        stored = await self.outliers(tx, draft, [*auth_chain, *state], reasons)
+        entries: dict[StateKey, Entry | None] = {
+            event.key: (event.event_id, stored[event.event_id].nid)
+            for event in state
+            if event.is_state and event.event_id not in reasons
+        }
+        before = self._state.extend(tx, draft.room_nid, EMPTY, entries)
+        # Whatever was known of the room is of the past, from when this server was in it before.
+        for event_id in list(draft.extremities):
+            del draft.extremities[event_id]
+        known = {event.event_id: event for event in state}
+        known[join.event_id] = join
+        return await self._persist.append(tx, draft, join, snapshot_before=before, is_local=False, known=known)
+
+    async def outliers(
+        self, tx: Write, draft: HeadDraft, events: Sequence[Event], rejected: Mapping[str, str]
+    ) -> dict[str, StoredEvent]:
+        """Store events without a place in the timeline, where they are not stored yet; returns all of them by id."""
+        ordered = authorising_first(list({event.event_id: event for event in events}.values()))
+        found = await self._events.get_many([event.event_id for event in ordered], tx)
+        for event in ordered:
+            stored = found.get(event.event_id)
+            if stored is None:
+                stored = StoredEvent(
+                    event=event,
+                    nid=self._database.new_id("event"),
+                    room_nid=draft.room_nid,
+                    position=None,
+                    outlier=True,
+                    rejected=rejected.get(event.event_id),
+                )
+                found[event.event_id] = stored
+                write_new(tx, stored, None, None)
+                self._events.appended(tx, stored)
+                if event.is_state:
+                    await self._persist.index(tx, stored)
+            elif event.is_state:
+                await self._persist.index_if_new(tx, stored)
+        return found
+
+    async def membership(
+        self, tx: Write, draft: HeadDraft, event: Event, stripped_state: Sequence[Mapping[str, Any]] | None = None
+    ) -> StoredEvent:
+        """A user of this server was invited to, has knocked on, or has left a room that this server is not in.
+
+        `stripped_state` is what the other server told of the room; None leaves what was told before.
+        """
+        assert event.state_key is not None
+        user_id = event.state_key
+        found = await self.outliers(tx, draft, [event], {})
+        stored = found[event.event_id]
+        position = tx.position(Stream.MEMBERSHIPS, user_id, draft.room_id)
+        self._members.put(tx, draft.room_nid, event, stored.nid, position)
+        if stripped_state is not None:
+            memberships.put_stripped_state(tx, draft.room_id, user_id, json_bytes(list(stripped_state)))
+        return stored
