@@ -1,15 +1,15 @@
-"""An open database, on either engine."""
+"""A database that is open, on either engine."""
 
 from collections.abc import AsyncIterator
 
-import pytest_asyncio
+import pytest
 
 from storage.database import Database
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """An empty database with its tables, closed after the test."""
-    opened = await Database.open(database_url, readers=2)
+    """An open database without data; the test runs once on each engine."""
+    opened = await Database.open(database_url)
     yield opened
     await opened.close()
