@@ -14,6 +14,7 @@ class Stream(StrEnum):
     DEVICE_LISTS = "device_lists"  # keys: the users whose devices or keys changed
     MEMBERSHIPS = "memberships"  # keys: user ids; invites, knocks and rejections that are no events of a room of ours
     FEDERATION_EDUS = "federation_edus"  # keys: destinations
+    MEDIA = "media"  # keys: media ids of this server whose upload has ended
     CACHES = "caches"  # keys: what other processes must forget, as "kind:key"
     TYPING = "typing"
     PRESENCE = "presence"

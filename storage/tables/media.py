@@ -1,6 +1,6 @@
 """The media repository's index; the bytes lie in the media store."""
 
-from sqlalchemy import Table
+from sqlalchemy import Index, Table
 
 from storage.tables.columns import flag, metadata, number, text
 
@@ -18,6 +18,8 @@ media = Table(
     text("user_id", null=True),
     flag("quarantined"),
     text("stored_as", null=True),
+    Index(None, "user_id", "created_at"),
+    Index(None, "stored_as"),
 )
 
 media_thumbnails = Table(
@@ -31,4 +33,5 @@ media_thumbnails = Table(
     text("content_type", key=True),
     number("size"),
     text("stored_as"),
+    Index(None, "stored_as"),
 )

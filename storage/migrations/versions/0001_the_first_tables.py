@@ -160,6 +160,8 @@ def upgrade() -> None:
         sa.Column("rel_type", sa.Text(), nullable=True),
         sa.Column("redacted_by", sa.Text(), nullable=True),
         sa.Column("is_local", sa.Boolean(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=True),
+        sa.Column("transaction_id", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("event_nid", name=op.f("pk_events")),
         sa.UniqueConstraint("event_id", name=op.f("uq_events_event_id")),
     )
@@ -259,6 +261,8 @@ def upgrade() -> None:
         sa.Column("stored_as", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("origin", "media_id", name=op.f("pk_media")),
     )
+    op.create_index(op.f("ix_media_stored_as"), "media", ["stored_as"], unique=False)
+    op.create_index(op.f("ix_media_user_id_created_at"), "media", ["user_id", "created_at"], unique=False)
     op.create_table(
         "media_thumbnails",
         sa.Column("origin", sa.Text(), nullable=False),
@@ -273,6 +277,7 @@ def upgrade() -> None:
             "origin", "media_id", "width", "height", "method", "content_type", name=op.f("pk_media_thumbnails")
         ),
     )
+    op.create_index(op.f("ix_media_thumbnails_stored_as"), "media_thumbnails", ["stored_as"], unique=False)
     op.create_table(
         "memberships",
         sa.Column("room_nid", sa.BigInteger(), autoincrement=False, nullable=False),
