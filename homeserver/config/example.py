@@ -4,9 +4,9 @@ import json
 import re
 import textwrap
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from homeserver.config.account_sections import RateLimit
 from homeserver.config.option import REQUIRED
@@ -119,7 +119,7 @@ def _yaml(value: Any) -> str:
     if is_dataclass(value):
         return "{" + ", ".join(f"{f.name}: {_yaml(getattr(value, f.name))}" for f in fields(value)) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_yaml, value)) + "]"
+        return "[" + ", ".join(map(_yaml, cast("Sequence[Any]", value))) + "]"
     if isinstance(value, str) and value and value[0].isalpha() and all(c.isalnum() or c in "./:_-" for c in value):
         return value if value not in ("off", "on", "yes", "no", "true", "false", "null") else json.dumps(value)
     if isinstance(value, str) and _UNIT.fullmatch(value):

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from homeserver.config.checks import check
 from homeserver.config.sections import Config
@@ -71,13 +71,15 @@ def _overridden(data: object, environment: Mapping[str, str]) -> object:
     changes = {key: value for key, value in environment.items() if key.startswith(ENVIRONMENT_PREFIX)}
     if not changes or not isinstance(data, Mapping | None):
         return data
-    result = dict(data or {})
+    result: dict[str, Any] = dict(cast("Mapping[str, Any]", data or {}))
     for key, text in sorted(changes.items()):
         *parents, name = key[len(ENVIRONMENT_PREFIX) :].lower().split("__")
         target = result
         for parent in parents:
             inner = target.get(parent)
-            target[parent] = target = dict(inner) if isinstance(inner, Mapping) else {}
+            copy: dict[str, Any] = dict(cast("Mapping[str, Any]", inner)) if isinstance(inner, Mapping) else {}
+            target[parent] = copy
+            target = copy
         target[name] = EnvironmentText(text)
     return result
 

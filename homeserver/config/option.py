@@ -1,7 +1,7 @@
 """How an option is declared: a dataclass field with its default, a sentence about it, and sometimes a unit."""
 
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 # Kinds of values beyond Python's own; the loader knows how each is written in YAML.
 Duration = Annotated[float, "duration"]  # seconds; written as 30, "30s", "5m", "2h", "7d"
@@ -25,10 +25,9 @@ def option(
 ) -> Any:
     """A field of a section. `shown`: what the example config shows instead of the default; `advanced`: few need it."""
     metadata = {"doc": doc, "minimum": minimum, "shown": shown, "advanced": advanced}
-    if isinstance(default, (list, tuple)):
-        return field(default_factory=lambda: tuple(default), metadata=metadata)
     if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
+        mapping = cast("dict[str, Any]", default)
+        return field(default_factory=lambda: dict(mapping), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 

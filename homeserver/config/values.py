@@ -3,10 +3,10 @@
 import difflib
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from homeserver.config.option import REQUIRED
 
@@ -85,7 +85,7 @@ class Reader:
         secrets = {f"{name}_file": name for name in known if _is_secret(hints[name])}
         values: dict[str, Any] = {}
         incomplete = False
-        for key, value in data.items():
+        for key, value in cast("Mapping[str, Any]", data).items():
             where = f"{path}.{key}" if path else str(key)
             if key in secrets:
                 values[secrets[key]] = self._secret_file(value, where, f"{path}.{secrets[key]}", secrets[key] in data)
@@ -130,13 +130,15 @@ class Reader:
         if not isinstance(value, (list, tuple)):
             self.problem(path, f"expected a list, found {describe(value)}")
             return ()
-        return tuple(self.value(item, entry, f"{path}[{i}]") for i, entry in enumerate(value))
+        entries = cast("Sequence[Any]", value)
+        return tuple(self.value(item, entry, f"{path}[{i}]") for i, entry in enumerate(entries))
 
     def _mapping(self, item: Any, value: object, path: str) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             self.problem(path, f"expected a mapping, found {describe(value)}")
             return {}
-        return {str(key): self.value(item, entry, f"{path}.{key}") for key, entry in value.items()}
+        entries = cast("Mapping[str, Any]", value)
+        return {key: self.value(item, entry, f"{path}.{key}") for key, entry in entries.items()}
 
     def _scalar(self, hint: Any, origin: Any, arguments: tuple[Any, ...], value: object) -> Any:
         if origin is Annotated:

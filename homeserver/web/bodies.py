@@ -1,6 +1,6 @@
 """Reads request bodies: bounded, decompressed, parsed, and looked over for what no handler should have to expect."""
 
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
@@ -75,8 +75,9 @@ def _holds_nul(value: Any) -> bool:
     if isinstance(value, str):
         return "\0" in value
     if isinstance(value, dict):
-        return any("\0" in key or _holds_nul(item) for key, item in value.items())
-    return isinstance(value, list) and any(map(_holds_nul, value))
+        fields = cast("dict[str, Any]", value)
+        return any("\0" in key or _holds_nul(item) for key, item in fields.items())
+    return isinstance(value, list) and any(map(_holds_nul, cast("list[Any]", value)))
 
 
 def _check_nesting(body: bytes, value: Any) -> None:
@@ -85,14 +86,12 @@ def _check_nesting(body: bytes, value: Any) -> None:
 
 
 def _is_too_deep(value: Any) -> bool:
-    level = [value] if isinstance(value, dict | list) else []
+    level: list[Any] = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_NESTING):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if type(outer) is dict else outer)
-            if type(inner) is dict or type(inner) is list
-        ]
+        inside: list[Any] = []
+        for outer in level:
+            inside += outer.values() if type(outer) is dict else outer
+        level = [inner for inner in inside if type(inner) is dict or type(inner) is list]
         if not level:
             return False
     return True

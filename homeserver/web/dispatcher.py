@@ -170,8 +170,7 @@ class Dispatcher:
         request.client_ip = _client_ip(http, x_forwarded)
         request.user_agent = http.headers.get(hdrs.USER_AGENT, "")
         result = await self._perform(route, request, raw_query)
-        kind = type(result)
-        if kind is dict or kind is bytes:
+        if isinstance(result, (dict, bytes)):
             return self._replies.json(http, result, cors=not route.federation)
         return self._replies.other(http, result, cors=not route.federation)
 

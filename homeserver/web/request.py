@@ -10,7 +10,7 @@ from homeserver.web.endpoint import Endpoint
 if TYPE_CHECKING:
     from aiohttp.web import BaseRequest
 
-    from homeserver.services.sessions import Requester
+    from homeserver.web.requester import Requester
 
 D = TypeVar("D")
 _BOOLEANS = {"true": True, "false": False}

@@ -11,16 +11,29 @@ from homeserver.web.endpoint import Auth
 from homeserver.web.request import Request
 
 
-class SessionLookup(Protocol):
-    """What the dispatcher needs of the sessions service. A requester has `user_id`, `is_guest` and `appservice`."""
+class Requester(Protocol):
+    """Who asks: what the sessions service knows of a token. Handlers may use more of it than the dispatcher does."""
 
-    def cached(self, token: str) -> Any | None:
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def device_id(self) -> str | None: ...
+    @property
+    def is_guest(self) -> bool: ...
+    @property
+    def appservice(self) -> Any | None: ...
+
+
+class SessionLookup(Protocol):
+    """What the dispatcher needs of the sessions service."""
+
+    def cached(self, token: str) -> Requester | None:
         """The requester of a token that was seen lately; None: ask `requester_for`."""
         ...
 
     def requester_for(
         self, token: str, masquerade_user: str | None, masquerade_device: str | None, ip: str, user_agent: str
-    ) -> Awaitable[Any]:
+    ) -> Awaitable[Requester]:
         """The requester of a token; raises UnknownToken, UserLocked, Exclusive…
 
         The masquerades are what an application service says whom it acts for; they mean nothing with others' tokens.

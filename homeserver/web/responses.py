@@ -17,7 +17,7 @@ class Raw:
 
     body: bytes | AsyncIterator[bytes] | Path = b""
     content_type: str = "application/octet-stream"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
     status_name: str = "ok"
     offset: int = 0  # for a Path: where to begin…
     length: int | None = None  # …and how many bytes to send (None: to the end)
@@ -37,4 +37,4 @@ class Json:
 
     body: dict[str, Any] | list[Any] | bytes
     status_name: str = "ok"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])

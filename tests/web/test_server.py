@@ -145,7 +145,8 @@ async def test_forwarded_address_counts_only_behind_a_proxy(make_site: MakeSite)
     site = await make_site([row("GET", "/ip", ip)], listeners=listeners)
     headers = {"X-Forwarded-For": "6.6.6.6, 9.9.9.9"}
     answers = []
-    for site.url in site.server.addresses:
+    for address in site.server.addresses:
+        site.url = address
         answers.append((await site.ask("GET", C + "/ip", headers=headers))[1]["ip"])
     assert answers == ["9.9.9.9", "127.0.0.1"]
 
@@ -158,9 +159,9 @@ async def test_unix_socket_is_served_and_a_stale_one_replaced(make_site: MakeSit
         stale.bind(str(path))
     await make_site([row("GET", "/x", hello)], listeners=[Listener(unix_socket=str(path), unix_socket_mode="600")])
     assert oct(path.stat().st_mode & 0o777) == "0o600"
-    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as client:
-        async with client.get(f"http://localhost{C}/x") as response:
-            assert await response.json() == {"hello": "world"}
+    connector = aiohttp.UnixConnector(str(path))
+    async with aiohttp.ClientSession(connector=connector) as client, client.get(f"http://localhost{C}/x") as response:
+        assert await response.json() == {"hello": "world"}
 
 
 async def test_https_is_served(make_site: MakeSite, tmp_path: Path) -> None:
