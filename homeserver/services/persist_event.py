@@ -26,11 +26,13 @@ from storage.streams import Stream
 class PushCounter(Protocol):
     """Counts events that notify, and keeps what differs from that for single users."""
 
-    async def on_event(
-        self, tx: Write, draft: HeadDraft, stored: StoredEvent, position: Position
-    ) -> tuple[int, int]:
-        """Called for every new event of the timeline, the draft having the state after it. Returns (notify_seq,
-        thread_notify_seq) of the event, having set those of the draft."""
+    def on_event(self, tx: Write, draft: HeadDraft, event: Event, position: Position) -> tuple[int, int]:
+        """Called for every new event of the timeline, the draft having the state after it. Returns what the room's count
+        of notifying events is with this one, and that of its thread (0 where the event does not notify)."""
+        ...
+
+    def thread_of(self, tx: Write, event: Event) -> str | None:
+        """The root of the thread that the event is in."""
         ...
 
 
@@ -112,7 +114,7 @@ class PersistEvent:
         if position is not None and snapshot is not None and not backfilled and stored.is_accepted:
             await self._extend_head(tx, draft, stored, snapshot, position, {**(known or {}), event.event_id: event})
         if position is not None:
-            await self._count(tx, draft, stored, position, backfilled)
+            self._count(tx, draft, stored, position, backfilled)
         (write_new if existing is None else write_place)(tx, stored, position, None if replaced is None else replaced.nid)
         self._events.appended(tx, stored)
         tx.after_commit(lambda: self._keep(stored, position))
@@ -251,13 +253,19 @@ class PersistEvent:
             seen.update(behind.event.prev_events)
         return gone
 
-    async def _count(
-        self, tx: Write, draft: HeadDraft, stored: StoredEvent, position: Position, backfilled: bool
-    ) -> None:
-        related, kind = relation_of(stored.event)
-        stored.thread_root = related if kind == THREAD else None
-        if stored.is_accepted and not backfilled and self._push is not None:
-            stored.notify_seq, stored.thread_notify_seq = await self._push.on_event(tx, draft, stored, position)
+    def _count(self, tx: Write, draft: HeadDraft, stored: StoredEvent, position: Position, backfilled: bool) -> None:
+        if self._push is None:
+            related, kind = relation_of(stored.event)
+            stored.thread_root = related if kind == THREAD else None
+            return
+        stored.thread_root = self._push.thread_of(tx, stored.event)
+        if backfilled or not stored.is_accepted:
+            return
+        stored.notify_seq, stored.thread_notify_seq = self._push.on_event(tx, draft, stored.event, position)
+        if stored.thread_notify_seq:
+            draft.set_notify_seq(stored.notify_seq)
+            if stored.thread_root is not None:
+                draft.set_thread_seq(stored.thread_root, stored.thread_notify_seq)
 
     async def _finish(self, tx: Write, draft: HeadDraft, stored: StoredEvent) -> None:
         """What an event of the timeline brings about, once it is there."""
