@@ -1,8 +1,7 @@
 """Turns what handlers return, and what they raise, into bytes on the connection.
 
-Almost every answer is some JSON that is ready at once. `Reply` writes it in a single call, head and body; it stands in
-for `aiohttp.web.Response`, whose header machinery costs about 25 µs more for each answer, measured on an empty
-handler.
+Almost every answer is some JSON that is ready at once. `Reply` writes it in a single call, head and body. It stands in
+for `aiohttp.web.Response`: an answer with the same headers took 18 instead of 24 µs of CPU, the whole request counted.
 """
 
 import asyncio
