@@ -146,7 +146,9 @@ class SignedRequests:
         if 400 <= answer.status < 500:
             if answer.status == _TOO_MANY:
                 return FederationError("failed", destination, message, errcode=errcode, body=body)
-            self._reachability.succeeded(destination)
+            # Without an errcode it is not a homeserver that answers; and one that will not believe us is no use either.
+            if errcode not in (None, "M_UNAUTHORIZED"):
+                self._reachability.succeeded(destination)
             return FederationError("refused", destination, message, errcode=errcode, body=body)
         if answer.status >= 500:
             self._reachability.failed(destination)

@@ -1,0 +1,497 @@
+"""Sends other servers what concerns them: events, EDUs; in order, once each, through outages and restarts.
+
+The log is the queue. The router follows it and notes, for every event of this server, which servers it concerns; a
+server's outbox holds what it has not been sent. A task runs for a server only while something is on its way there. A
+crash loses nothing: what was not noted as sent is sent again, and receivers drop what they have.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+from federation.outbound.client import FederationClient
+from federation.outbound.failures import FederationError
+from federation.outbound.outbox import MAX_EDUS, MAX_PDUS, Outbox, WaitingEvent, edu, transaction
+from federation.outbound.reachability import Failing, Reachability
+from homeserver.core.canonical_json import decode, encode_lenient
+from homeserver.core.events import Event
+from homeserver.runtime.bus import Hint
+from homeserver.runtime.clock import Clock
+from homeserver.runtime.tasks import Tasks
+from storage import destinations as storage
+from storage.database import Database, Write
+from storage.destinations import CHECKPOINT, Destination, OutboundEdu, OutboundEvent
+from storage.leases import LeaseTaken, give_up_lease, take_lease
+from storage.receipts import Receipt
+from storage.rooms import log_position
+from storage.streams import Stream
+
+log = logging.getLogger(__name__)
+
+LEASE: Final = "federation sender"
+LEASE_MS: Final = 15_000
+STEP_S: Final = 1.0
+ROUTED_AT_ONCE: Final = 200
+KNOWN_ROOMS: Final = 5_000
+# Answers that speak of the server rather than of the transaction: it is tried again later.
+_LATER: Final = frozenset({None, "M_UNAUTHORIZED"})
+
+
+class Committed(Protocol):
+    """What a hint of `Stream.EVENTS` carries in the process that wrote the event."""
+
+    event: Event
+    nid: int
+    room_nid: int
+    position: int | None
+    rejected: str | None
+    is_local: bool
+
+
+class FederationSender:
+    """One per process; of several processes the one that holds the lease works, the others wait to take over."""
+
+    def __init__(
+        self,
+        database: Database,
+        client: FederationClient,
+        reachability: Reachability,
+        clock: Clock,
+        tasks: Tasks,
+        *,
+        server_name: str,
+        process_name: str,
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._reachability = reachability
+        self._clock = clock
+        self._tasks = tasks
+        self._server_name = server_name
+        self._process_name = process_name
+        self._outboxes: dict[str, Outbox] = {}
+        self._hosts: OrderedDict[int, tuple[str, ...]] = OrderedDict()
+        self._room_nids: OrderedDict[str, int] = OrderedDict()
+        self._arrived: list[Hint] = []
+        self._wake = asyncio.Event()
+        self._routed = 0
+        self._reread = True
+        self._stored: dict[str, Destination] = {}
+        self._is_active = False
+        self._lease_until = 0
+        self._count = 0
+
+    # --- start and stop
+
+    async def start(self) -> None:
+        """Takes up the work where it was left, or stands by until the process that does it is gone."""
+        self._database.bus.subscribe(self._on_hints, self._on_gap)
+        await self._step()
+        self._tasks.start("federation router", self._route_forever())
+        self._tasks.loop("federation retries", self._step, every_s=STEP_S, clock=self._clock)
+
+    async def stop(self) -> None:
+        """Notes how far every server is, and lets another process go on."""
+        if not self._is_active:
+            return
+        self._is_active = False
+        await self._store_progress()
+
+        async def give_up(tx: Write) -> None:
+            await give_up_lease(tx, LEASE, self._process_name)
+
+        if self._database.is_shared:
+            await self._database.write(give_up)
+
+    async def _step(self) -> None:
+        """Once a second: hold the lease, note progress, try servers whose pause is over."""
+        if not await self._holds_lease():
+            self._is_active = False
+            return
+        if not self._is_active:
+            await self._load()
+            self._is_active = self._reread = True
+            self._wake.set()
+        await self._store_progress()
+        for outbox in list(self._outboxes.values()):
+            self._kick(outbox)
+
+    async def _holds_lease(self) -> bool:
+        if not self._database.is_shared:
+            return True
+        now = self._clock.now_ms()
+        if self._is_active and self._lease_until - now > LEASE_MS // 2:
+            return True
+        try:
+            fence = await self._database.write(
+                lambda tx: take_lease(tx, LEASE, self._process_name, now, LEASE_MS)
+            )
+        except LeaseTaken:
+            return False
+        if fence is not None:
+            self._lease_until = now + LEASE_MS
+        return fence is not None
+
+    async def _load(self) -> None:
+        async with self._database.read(snapshot=True) as tx:
+            rows = {row.server_name: row for row in await storage.load_all(tx)}
+            with_edus = await storage.servers_with_edus(tx)
+        checkpoint = rows.pop(CHECKPOINT, None)
+        self._routed = self._database.position if checkpoint is None else checkpoint.sent_position
+        self._stored = rows
+        self._outboxes = {}
+        for row in rows.values():
+            self._outboxes[row.server_name] = Outbox(row.server_name, row.sent_position, from_database=True)
+            if row.failing_since is not None and row.retry_at is not None:
+                failing = Failing(row.failing_since, row.retry_at, row.retry_interval)
+                self._reachability.restore(row.server_name, failing)
+        for server_name in with_edus:
+            self._outbox(server_name).has_edus = True
+        if checkpoint is None:
+            await self._store_progress()
+
+    async def _store_progress(self) -> None:
+        """Keeps which servers are behind, and how far the log was routed, where that has changed."""
+        wanted = {
+            outbox.server_name: self._destination(outbox) for outbox in self._outboxes.values() if outbox.is_behind
+        }
+        changed = [row for name, row in wanted.items() if self._stored.get(name) != row]
+        gone = [name for name in self._stored if name not in wanted and name != CHECKPOINT]
+        checkpoint = Destination(CHECKPOINT, self._routed)
+        if not changed and not gone and self._stored.get(CHECKPOINT) == checkpoint:
+            return
+
+        async def store(tx: Write) -> None:
+            storage.store_checkpoint(tx, checkpoint.sent_position)
+            for row in changed:
+                storage.store(tx, row)
+            for name in gone:
+                storage.remove(tx, name)
+
+        await self._database.write(store)
+        self._stored = {**wanted, CHECKPOINT: checkpoint}
+
+    def _destination(self, outbox: Outbox) -> Destination:
+        failing = self._reachability.failing(outbox.server_name)
+        if failing is None:
+            return Destination(outbox.server_name, outbox.sent_position)
+        return Destination(
+            outbox.server_name, outbox.sent_position, failing.retry_at, failing.interval, failing.since
+        )
+
+    # --- the router: from the log to the outboxes
+
+    def _on_hints(self, hints: list[Hint]) -> None:
+        for hint in hints:
+            if hint.stream == Stream.EVENTS:
+                self._forget_hosts(hint)
+            if hint.stream in _ROUTED:
+                self._arrived.append(hint)
+                self._wake.set()
+
+    def _on_gap(self) -> None:
+        """Hints may have been lost: the log says what they were about."""
+        self._hosts.clear()
+        self._reread = True
+        self._wake.set()
+
+    async def _route_forever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not self._is_active:
+                self._arrived.clear()
+                continue
+            arrived, self._arrived = self._arrived, []
+            try:
+                await self._route(arrived)
+            except asyncio.CancelledError:
+                raise
+            except Exception:  # noqa: BLE001 (the router must go on; the log still has what it was about)
+                log.exception("routing failed; reading the log again")
+                self._hosts.clear()
+                self._reread = True
+                await self._clock.sleep(STEP_S)
+                self._wake.set()
+
+    async def _route(self, arrived: list[Hint]) -> None:
+        events = [hint for hint in arrived if hint.stream == Stream.EVENTS]
+        if self._reread or (events and (self._database.is_shared or not all(map(_carries_event, events)))):
+            await self._route_log()
+            self._reread = False
+        else:
+            await self._route_payloads(events)
+        for hint in arrived:
+            if hint.stream != Stream.EVENTS:
+                await self._route_hint(hint)
+
+    async def _route_payloads(self, hints: list[Hint]) -> None:
+        """The usual case of a single process: the events are in memory, and told of in the order of the log."""
+        for hint in hints:
+            stored: Committed = hint.payload
+            if hint.position > self._routed:
+                if stored.is_local and stored.rejected is None:
+                    await self._route_event(_outbound(stored, hint.position))
+                self._routed = hint.position
+
+    async def _route_log(self) -> None:
+        while True:
+            async with self._database.read(snapshot=True) as tx:
+                upto = await log_position(tx)
+                events = await storage.events_after(tx, self._routed, upto, ROUTED_AT_ONCE)
+            for event in events:
+                await self._route_event(event)
+                self._routed = event.position
+            if len(events) < ROUTED_AT_ONCE:
+                self._routed = max(self._routed, upto)
+                return
+
+    async def _route_event(self, event: OutboundEvent) -> None:
+        """Puts the event into the outboxes of the servers in its room, and of the one whose user it is about."""
+        waiting = WaitingEvent(event.position, event.nid, event.event_id, event.body)
+        hosts = await self._hosts_of(event.room_nid)
+        # A join or leave that another server had this one send comes from there.
+        sender_server = event.sender.partition(":")[2]
+        for server_name in hosts:
+            if server_name not in (sender_server, self._server_name):
+                self._add_event(server_name, waiting)
+        target = _server_told_of(event)
+        if target is not None and target not in (*hosts, sender_server, self._server_name):
+            # Its row in `destination_events` was written with the event.
+            self._add_event(target, WaitingEvent(event.position, event.nid, event.event_id, event.body, is_noted=True))
+
+    def _add_event(self, server_name: str, event: WaitingEvent) -> None:
+        outbox = self._outbox(server_name)
+        if not outbox.is_behind and event.position > outbox.sent_position:
+            outbox.sent_position = event.position - 1
+        if event.position > outbox.sent_position:
+            outbox.add_event(event)
+        self._kick(outbox)
+
+    async def _hosts_of(self, room_nid: int) -> tuple[str, ...]:
+        hosts = self._hosts.get(room_nid)
+        if hosts is None:
+            async with self._database.read() as tx:
+                hosts = tuple(await storage.hosts_of_room(tx, room_nid))
+            self._hosts[room_nid] = hosts
+            if len(self._hosts) > KNOWN_ROOMS:
+                self._hosts.popitem(last=False)
+        return hosts
+
+    def _forget_hosts(self, hint: Hint) -> None:
+        """Who is in a room may have changed: any event may make the state another one."""
+        if not _carries_event(hint):
+            self._hosts.clear()
+        elif hint.payload.event.type == "m.room.member" or not hint.payload.is_local:
+            self._hosts.pop(hint.payload.room_nid, None)
+
+    # --- EDUs
+
+    async def _route_hint(self, hint: Hint) -> None:
+        if hint.stream == Stream.FEDERATION_EDUS:
+            for server_name in hint.keys:
+                outbox = self._outbox(server_name)
+                outbox.has_edus = True
+                self._kick(outbox)
+        elif hint.stream == Stream.FEDERATION_CONTACT:
+            for server_name in hint.keys:
+                self._reachability.succeeded(server_name)
+                if server_name in self._outboxes:
+                    self._kick(self._outboxes[server_name])
+        elif hint.stream == Stream.TYPING:
+            await self._route_typing(hint)
+        elif hint.stream == Stream.RECEIPTS:
+            await self._route_receipt(hint)
+        elif hint.stream == Stream.PRESENCE:
+            await self._route_presence(hint)
+
+    async def _route_typing(self, hint: Hint) -> None:
+        payload = hint.payload
+        if not isinstance(payload, dict) or not payload.get("is_local"):
+            return
+        room_id, user_id = hint.keys[0], payload["user_id"]
+        content = {"room_id": room_id, "user_id": user_id, "typing": payload["typing"]}
+        self._pass_on(await self._hosts_by_id(room_id), ("typing", room_id, user_id), "m.typing", content)
+
+    async def _route_receipt(self, hint: Hint) -> None:
+        receipt = hint.payload
+        if not isinstance(receipt, Receipt) or receipt.receipt_type != "m.read":
+            return
+        if receipt.user_id.partition(":")[2] != self._server_name:
+            return
+        room_id = hint.keys[0]
+        entry = {"event_ids": [receipt.event_id], "data": decode(receipt.data)}
+        content = {room_id: {"m.read": {receipt.user_id: entry}}}
+        key = ("receipt", room_id, receipt.user_id, receipt.thread_id)
+        self._pass_on(await self._hosts_by_id(room_id), key, "m.receipt", content)
+
+    async def _route_presence(self, hint: Hint) -> None:
+        payload, user_id = hint.payload, hint.keys[0]
+        if not isinstance(payload, dict) or not payload.get("is_local"):
+            return
+        update: dict[str, Any] = {"user_id": user_id, "presence": payload["state"]}
+        if payload["status_msg"] is not None:
+            update["status_msg"] = payload["status_msg"]
+        if payload["last_active_at"]:
+            update["last_active_ago"] = max(self._clock.now_ms() - payload["last_active_at"], 0)
+        update["currently_active"] = payload["currently_active"]
+        async with self._database.read() as tx:
+            servers = await storage.servers_of_user(tx, user_id)
+        self._pass_on(servers, ("presence", user_id), "m.presence", {"push": [update]})
+
+    def _pass_on(self, servers: Iterable[str], key: tuple[str, ...], edu_type: str, content: dict[str, Any]) -> None:
+        """Sends what is worth something now only: not to servers that cannot be reached."""
+        others = [name for name in servers if name != self._server_name and self._reachability.may_try(name)]
+        if others:
+            body = edu(edu_type, encode_lenient(content))
+            for server_name in others:
+                outbox = self._outbox(server_name)
+                outbox.add_passing(key, body)
+                self._kick(outbox)
+
+    async def _hosts_by_id(self, room_id: str) -> tuple[str, ...]:
+        room_nid = self._room_nids.get(room_id)
+        if room_nid is None:
+            async with self._database.read() as tx:
+                room_nid = await storage.room_nid_of(tx, room_id)
+            if room_nid is None:
+                return ()
+            self._room_nids[room_id] = room_nid
+            if len(self._room_nids) > KNOWN_ROOMS:
+                self._room_nids.popitem(last=False)
+        return await self._hosts_of(room_nid)
+
+    # --- from an outbox to its server
+
+    def _outbox(self, server_name: str) -> Outbox:
+        outbox = self._outboxes.get(server_name)
+        if outbox is None:
+            outbox = self._outboxes[server_name] = Outbox(server_name, 0)
+        return outbox
+
+    def _kick(self, outbox: Outbox) -> None:
+        """Starts sending, unless that is under way, or the server is being left alone."""
+        if outbox.is_sending or not self._is_active:
+            return
+        if outbox.is_empty:
+            self._outboxes.pop(outbox.server_name, None)
+        elif self._reachability.may_try(outbox.server_name):
+            outbox.is_sending = True
+            self._tasks.start(f"sending to {outbox.server_name}", self._send_all(outbox))
+
+    async def _send_all(self, outbox: Outbox) -> None:
+        try:
+            while self._is_active and not outbox.is_empty and await self._send_one(outbox):
+                pass
+        finally:
+            outbox.is_sending = False
+        if outbox.is_empty and self._outboxes.get(outbox.server_name) is outbox:
+            del self._outboxes[outbox.server_name]
+
+    async def _send_one(self, outbox: Outbox) -> bool:
+        """Sends one transaction; whether it arrived (or never will) and the next may follow."""
+        if outbox.from_database:
+            await self._refill(outbox)
+        events = [outbox.events[index] for index in range(min(MAX_PDUS, len(outbox.events)))]
+        stored = await self._stored_edus(outbox)
+        passing = outbox.take_passing(MAX_EDUS - len(stored))
+        edus = [edu(item.edu_type, item.content) for item in stored] + passing
+        if not events and not edus:
+            return not outbox.is_empty
+        if not await self._deliver(outbox.server_name, [event.body for event in events], edus):
+            return False
+        for event in events:
+            # The deque may have been given up for the database meanwhile.
+            if outbox.events and outbox.events[0] is event:
+                outbox.events.popleft()
+            outbox.sent_position = max(outbox.sent_position, event.position)
+        noted = [event.nid for event in events if event.is_noted]
+        if stored or noted:
+            await self._database.write(_forgetting(outbox.server_name, noted, stored))
+        return True
+
+    async def _deliver(self, server_name: str, pdus: list[bytes], edus: list[bytes]) -> bool:
+        now = self._clock.now_ms()
+        self._count += 1
+        body = transaction(self._server_name, now, pdus, edus)
+        try:
+            results = await self._client.send_transaction(server_name, f"{now}-{self._count}", body)
+        except FederationError as error:
+            if error.kind == "refused" and error.errcode not in _LATER:
+                log.warning("%s refused a transaction of %d events: %s", server_name, len(pdus), error.message)
+                return True
+            self._reachability.failed(server_name)
+            log.info("could not send to %s: %s", server_name, error)
+            return False
+        for event_id, result in results.items():
+            if isinstance(result, dict) and "error" in result:
+                log.info("%s refused the event %s: %s", server_name, event_id, result["error"])
+        return True
+
+    async def _refill(self, outbox: Outbox) -> None:
+        """Reads what waits from the database; when that is all, memory takes over."""
+        outbox.events.clear()
+        outbox.has_missed = False
+        async with self._database.read() as tx:
+            rows = await storage.events_for(tx, outbox.server_name, outbox.sent_position, MAX_PDUS)
+        outbox.events.extend(WaitingEvent(row.position, row.nid, row.event_id, row.body, is_noted=True) for row in rows)
+        if len(rows) < MAX_PDUS and not outbox.has_missed:
+            outbox.from_database = False
+
+    async def _stored_edus(self, outbox: Outbox) -> list[OutboundEdu]:
+        if not outbox.has_edus:
+            return []
+        outbox.has_edus = False
+        async with self._database.read() as tx:
+            found = await storage.edus_for(tx, outbox.server_name, MAX_EDUS)
+        # Asked again after these are gone; what fails to arrive is still there too.
+        outbox.has_edus = bool(found) or outbox.has_edus
+        return found
+
+
+_ROUTED: Final = frozenset(
+    {
+        Stream.EVENTS,
+        Stream.FEDERATION_EDUS,
+        Stream.FEDERATION_CONTACT,
+        Stream.TYPING,
+        Stream.RECEIPTS,
+        Stream.PRESENCE,
+    }
+)
+
+
+def _carries_event(hint: Hint) -> bool:
+    return getattr(hint.payload, "event", None) is not None
+
+
+def _outbound(stored: Committed, position: int) -> OutboundEvent:
+    event = stored.event
+    body = encode_lenient(event.pdu)
+    return OutboundEvent(
+        position, stored.nid, event.event_id, stored.room_nid, event.type, event.state_key, event.sender, body
+    )
+
+
+def _server_told_of(event: OutboundEvent) -> str | None:
+    """The server of the user whom a membership change is about: it must hear of kicks and bans of its last user.
+
+    Invites go by an endpoint of their own.
+    """
+    if event.type != "m.room.member" or event.state_key is None or event.state_key == event.sender:
+        return None
+    if decode(event.body).get("content", {}).get("membership") not in ("leave", "ban"):
+        return None
+    return event.state_key.partition(":")[2] or None
+
+
+def _forgetting(server_name: str, event_nids: list[int], edus: list[OutboundEdu]) -> Any:
+    async def forget(tx: Write) -> None:
+        for event_nid in event_nids:
+            storage.forget_event(tx, server_name, event_nid)
+        if edus:
+            await storage.forget_edus(tx, server_name, [item.position for item in edus])
+
+    return forget

@@ -1,0 +1,58 @@
+"""Steps 1 to 3 of the checks on received PDUs: format, signatures, hash. For any number of them at once.
+
+server-server-api §Checks performed on receipt of a PDU
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from homeserver.core.canonical_json import CanonicalJSONError
+from homeserver.core.event_format import InvalidEvent, check_pdu
+from homeserver.core.events import Event
+from homeserver.core.hashes import content_hash_matches
+from homeserver.core.room_versions import RoomVersion
+from homeserver.services.event_signatures import EventSignatures
+
+
+@dataclass(slots=True)
+class Received:
+    """Events that passed, in the order in which they came, and why the others did not: (event id where known, reason)."""
+
+    events: list[Event] = field(default_factory=list)
+    dropped: list[tuple[str | None, str]] = field(default_factory=list)
+
+
+def parse(pdus: Iterable[object], version: RoomVersion, room_id: str) -> Received:
+    """Step 1: events of the room in the format of its version; each once."""
+    received = Received()
+    seen: set[str] = set()
+    for pdu in pdus:
+        try:
+            event = Event.from_pdu(check_pdu(pdu, version), version)
+        except (InvalidEvent, CanonicalJSONError) as error:
+            received.dropped.append((None, f"step 1: {error}"))
+            continue
+        if event.room_id != room_id:
+            received.dropped.append((event.event_id, "step 1: it is of another room"))
+        elif event.event_id in event.prev_events or event.event_id in event.auth_events:
+            received.dropped.append((event.event_id, "step 1: it cites itself"))
+        elif event.event_id not in seen:
+            seen.add(event.event_id)
+            received.events.append(event)
+    return received
+
+
+async def verify(received: Received, signatures: EventSignatures) -> Received:
+    """Steps 2 and 3: events without the signatures that they need are dropped, those with a wrong hash redacted."""
+    failures = await signatures.failures(received.events)
+    passed: list[Event] = []
+    for event in received.events:
+        failure = failures.get(event.event_id)
+        if failure is not None:
+            received.dropped.append((event.event_id, f"step 2: {failure}"))
+        elif content_hash_matches(event.pdu, event.room_version):
+            passed.append(event)
+        else:
+            passed.append(event.redacted())
+    received.events = passed
+    return received

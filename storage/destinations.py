@@ -1,0 +1,177 @@
+"""What other servers are to be sent, and how far each has been.
+
+A row of `destinations` says that a server is behind, failing, or both. Servers without a row have been sent everything up
+to the checkpoint, the row with the empty name; so the many that are up to date cost no writes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, and_, delete, exists, or_, select
+
+from storage.database import Read, Write
+from storage.tables import (
+    destination_events,
+    destinations,
+    event_bodies,
+    events,
+    memberships,
+    outbound_edus,
+    room_hosts,
+    rooms,
+)
+
+CHECKPOINT = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A server that is behind or fails. Times are ms since the epoch, the interval ms; `sent_position` is a place in
+    the log up to which the server has been sent what concerns it."""
+
+    server_name: str
+    sent_position: int
+    retry_at: int | None = None
+    retry_interval: int = 0
+    failing_since: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundEvent:
+    """An event that this server is to send out; `body` is its PDU as canonical JSON."""
+
+    position: int
+    nid: int
+    event_id: str
+    room_nid: int
+    type: str
+    state_key: str | None
+    sender: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundEdu:
+    """An EDU that must arrive; `content` is JSON."""
+
+    position: int
+    edu_type: str
+    content: bytes
+
+
+async def load_all(tx: Read) -> list[Destination]:
+    """Every row, the checkpoint's too."""
+    table = destinations
+    statement = select(
+        table.c.server_name, table.c.sent_position, table.c.retry_at, table.c.retry_interval, table.c.failing_since
+    )
+    return [Destination(*row) for row in await tx.fetch_all(statement)]
+
+
+def store(tx: Write, destination: Destination) -> None:
+    """Put off: how far a server is."""
+    tx.upsert(
+        destinations,
+        server_name=destination.server_name,
+        sent_position=destination.sent_position,
+        retry_at=destination.retry_at,
+        retry_interval=destination.retry_interval,
+        failing_since=destination.failing_since,
+    )
+
+
+def remove(tx: Write, server_name: str) -> None:
+    """Put off: the server is up to date and answers."""
+    tx.delete(destinations, server_name=server_name)
+
+
+def store_checkpoint(tx: Write, position: int) -> None:
+    """Put off: servers without a row have been sent everything up to here."""
+    store(tx, Destination(CHECKPOINT, position))
+
+
+_EVENTS = select(
+    events.c.position,
+    events.c.event_nid,
+    events.c.event_id,
+    events.c.room_nid,
+    events.c.type,
+    events.c.state_key,
+    events.c.sender,
+    event_bodies.c.body,
+).join(event_bodies, event_bodies.c.event_nid == events.c.event_nid)
+_TO_SEND = and_(events.c.is_local.is_(True), events.c.rejected.is_(None))
+
+
+def _event(row: Row[Any]) -> OutboundEvent:
+    return OutboundEvent(
+        row.position, row.event_nid, row.event_id, row.room_nid, row.type, row.state_key, row.sender, row.body
+    )
+
+
+async def events_after(tx: Read, position: int, upto: int, limit: int) -> list[OutboundEvent]:
+    """Events of this server at positions of (position, upto], in order, at most `limit`."""
+    statement = _EVENTS.where(_TO_SEND, events.c.position > position, events.c.position <= upto)
+    return [_event(row) for row in await tx.fetch_all(statement.order_by(events.c.position).limit(limit))]
+
+
+async def events_for(tx: Read, server_name: str, position: int, limit: int) -> list[OutboundEvent]:
+    """As `events_after`, those that concern a server: of rooms that it is in, and what was noted for it."""
+    in_room = exists().where(room_hosts.c.room_nid == events.c.room_nid, room_hosts.c.server_name == server_name)
+    noted = exists().where(
+        destination_events.c.event_nid == events.c.event_nid, destination_events.c.destination == server_name
+    )
+    statement = _EVENTS.where(_TO_SEND, events.c.position > position, or_(in_room, noted))
+    return [_event(row) for row in await tx.fetch_all(statement.order_by(events.c.position).limit(limit))]
+
+
+def forget_event(tx: Write, server_name: str, event_nid: int) -> None:
+    """Put off: it was sent."""
+    tx.delete(destination_events, destination=server_name, event_nid=event_nid)
+
+
+async def room_nid_of(tx: Read, room_id: str) -> int | None:
+    """The integer id of a room."""
+    return await tx.fetch_value(select(rooms.c.room_nid).where(rooms.c.room_id == room_id))
+
+
+async def hosts_of_room(tx: Read, room_nid: int) -> list[str]:
+    """Servers with users in the room."""
+    rows = await tx.fetch_all(select(room_hosts.c.server_name).where(room_hosts.c.room_nid == room_nid))
+    return [row.server_name for row in rows]
+
+
+async def servers_of_user(tx: Read, user_id: str) -> list[str]:
+    """Servers with users in any room that the user is joined to, the user's own too."""
+    statement = (
+        select(room_hosts.c.server_name)
+        .join(memberships, memberships.c.room_nid == room_hosts.c.room_nid)
+        .where(memberships.c.user_id == user_id, memberships.c.membership == "join")
+        .distinct()
+    )
+    return [row.server_name for row in await tx.fetch_all(statement)]
+
+
+async def servers_with_edus(tx: Read) -> list[str]:
+    """Servers for which EDUs wait."""
+    return [row.destination for row in await tx.fetch_all(select(outbound_edus.c.destination).distinct())]
+
+
+async def edus_for(tx: Read, server_name: str, limit: int) -> list[OutboundEdu]:
+    """The oldest EDUs that wait for a server."""
+    table = outbound_edus
+    statement = select(table.c.position, table.c.edu_type, table.c.content).where(table.c.destination == server_name)
+    return [OutboundEdu(*row) for row in await tx.fetch_all(statement.order_by(table.c.position).limit(limit))]
+
+
+async def forget_edus(tx: Write, server_name: str, positions: Sequence[int]) -> None:
+    """They were sent."""
+    table = outbound_edus
+    await tx.execute(delete(table).where(table.c.destination == server_name, table.c.position.in_(positions)))
+
+
+def add_edu(tx: Write, position: Any, server_names: Iterable[str], edu_type: str, content: bytes) -> None:
+    """Put off: an EDU for servers. `position` is of `Stream.FEDERATION_EDUS`, with the servers as its keys."""
+    for server_name in server_names:
+        tx.insert(outbound_edus, position=position, destination=server_name, edu_type=edu_type, content=content)
