@@ -1,0 +1,216 @@
+"""What an event means for the notification counts of the room's local members, worked out as it is written.
+
+The predefined rules are evaluated once. Rows are only written for users for whom something else comes out: who is
+mentioned, who has rules of their own, who ignores the sender.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import orjson
+
+from homeserver.core.events import MEMBER, Event
+from homeserver.core.power_levels import PowerLevels
+from homeserver.core.push_conditions import Subject
+from homeserver.core.push_rules import CompiledRules, DefaultRules, RoomContext, SharedVerdict, Verdict
+from homeserver.runtime.bus import Hint
+from homeserver.runtime.tasks import Tasks
+from homeserver.services.account_data import IGNORED_USERS, PUSH_RULES, ignored_users
+from homeserver.services.bounded_cache import BoundedCache
+from homeserver.services.events import Events, StoredEvent
+from homeserver.services.notifier import Notifier
+from homeserver.services.push_rules import parse_ruleset
+from homeserver.services.room_heads import HeadDraft
+from homeserver.services.unread_counts import UnreadCounts
+from storage import account_data
+from storage import read_marks as storage
+from storage.account_data import AccountDataRow
+from storage.database import Database, Position, Write
+from storage.read_marks import MAIN, PushException
+from storage.streams import Stream
+
+_MAX_HOPS = 3
+
+
+class PushActions:
+    """Called by whoever writes events, once for each event that becomes part of a timeline."""
+
+    def __init__(
+        self, db: Database, notifier: Notifier, events: Events, unread: UnreadCounts, tasks: Tasks, *, server_name: str
+    ) -> None:
+        self._db = db
+        self._events = events
+        self._unread = unread
+        self._tasks = tasks
+        self._suffix = ":" + server_name
+        self._default = DefaultRules()
+        self._own_rules: dict[str, CompiledRules] = {}
+        self._ignored_by: dict[str, set[str]] = {}
+        self._ignores: dict[str, frozenset[str]] = {}
+        self._with_own_rules: BoundedCache[str, frozenset[str]] = BoundedCache(2_000)
+        notifier.listeners.append(self._on_hints)
+        notifier.on_reset.append(lambda: self._tasks.start("push rules are read anew", self.load()))
+
+    async def load(self) -> None:
+        """Read the users with push rules of their own and the lists of ignored users. Once, before serving."""
+        async with self._db.read() as tx:
+            rulesets = await account_data.contents_of_type(tx, PUSH_RULES)
+            ignored = await account_data.contents_of_type(tx, IGNORED_USERS)
+        for user_id, content in rulesets.items():
+            self._set_rules(user_id, content)
+        for user_id, content in ignored.items():
+            self._set_ignored(user_id, content)
+
+    async def on_event(self, tx: Write, draft: HeadDraft, stored: StoredEvent, position: Position) -> tuple[int, int]:
+        """The room's count of notifying events, this one included, and the count of its thread; both are set in the draft.
+
+        The second number is 0 where the event itself does not notify by default: that is how readers tell. `draft` is the
+        head right after the event. Exceptions of single users and the sender's read mark become rows.
+        """
+        event = stored.event
+        subject = Subject(event, self._context(tx, draft, event))
+        shared = self._default.shared_subject(subject)
+        stored.thread_root = thread = self.thread_of(tx, event)
+        notify_seq, thread_seq = draft.notify_seq, 0
+        if shared.base.notify:
+            notify_seq += 1
+            draft.set_notify_seq(notify_seq)
+            thread_seq = notify_seq
+            if thread is not None:
+                thread_seq = draft.thread_seq(thread) + 1
+                draft.set_thread_seq(thread, thread_seq)
+        if event.sender.endswith(self._suffix):
+            self._unread.mark_own(tx, event.sender, draft.room_nid, position, thread, notify_seq)
+        for user_id, verdict in self._exceptions(draft, event, subject, shared):
+            self._except(tx, draft, user_id, verdict, shared.base, thread or MAIN, position)
+        return notify_seq, thread_seq
+
+    def thread_of(self, tx: Write, event: Event) -> str | None:
+        """The root of the thread that the event is in, by its own relation or by what it relates to."""
+        relation = event.content.get("m.relates_to")
+        for _ in range(_MAX_HOPS):
+            if not isinstance(relation, Mapping):
+                return None
+            target = relation.get("event_id")
+            if not isinstance(target, str):
+                return None
+            if relation.get("rel_type") == "m.thread":
+                return target
+            stored = self._events.cached(target, tx)
+            if stored is None or stored.event.room_id != event.room_id:
+                return None
+            if stored.thread_root is not None:
+                return stored.thread_root
+            relation = stored.event.content.get("m.relates_to")
+        return None
+
+    def _context(self, tx: Write, draft: HeadDraft, event: Event) -> RoomContext:
+        levels = None
+        mentions = event.content.get("m.mentions")
+        if isinstance(mentions, Mapping) and mentions.get("room") is True:
+            power = self._events.cached(draft.state.get(("m.room.power_levels", ""), ""), tx)
+            create = self._events.cached(draft.state.get(("m.room.create", ""), ""), tx)
+            if create is not None:
+                levels = PowerLevels.of(None if power is None else power.event.content, create.event)
+        return RoomContext(draft.joined_count, levels, draft.room_version)
+
+    def _exceptions(
+        self, draft: HeadDraft, event: Event, subject: Subject, shared: SharedVerdict
+    ) -> Iterable[tuple[str, Verdict]]:
+        """The local members for whom something else may come out than the base verdict, with what does."""
+        own = self._members_with_own_rules(draft, event)
+        ignoring = self._ignored_by.get(event.sender, _NOBODY)
+        for user_id in self._named(event) - own - ignoring:
+            if draft.is_joined(user_id) or draft.is_invited(user_id):
+                yield user_id, shared.for_user(user_id)
+        for user_id in own - ignoring:
+            if draft.is_joined(user_id):
+                yield user_id, self._own_rules[user_id].evaluate_subject(subject, None)
+        for user_id in ignoring:
+            if draft.is_joined(user_id):
+                yield user_id, _SILENT
+
+    def _named(self, event: Event) -> set[str]:
+        """The local users whom the predefined rules can treat differently from others."""
+        named: set[str] = set()
+        mentions = event.content.get("m.mentions")
+        users = mentions.get("user_ids") if isinstance(mentions, Mapping) else None
+        if isinstance(users, list):
+            named.update(user for user in users if isinstance(user, str) and user.endswith(self._suffix))
+        if event.type == MEMBER and event.state_key is not None and event.state_key.endswith(self._suffix):
+            named.add(event.state_key)
+        named.discard(event.sender)
+        return named
+
+    def _members_with_own_rules(self, draft: HeadDraft, event: Event) -> frozenset[str]:
+        if not self._own_rules:
+            return _NONE
+        members = self._with_own_rules.get(draft.room_id)
+        if members is None or event.type == MEMBER or draft.members_delta:
+            joined = self._own_rules.keys() & draft.head.joined
+            joined.update(user_id for user_id in draft.members_delta if user_id in self._own_rules)
+            members = frozenset(joined)
+            if event.type != MEMBER and not draft.members_delta:
+                self._with_own_rules.put(draft.room_id, members)
+            else:
+                self._with_own_rules.drop(draft.room_id)
+        return members - {event.sender}
+
+    def _except(
+        self,
+        tx: Write,
+        draft: HeadDraft,
+        user_id: str,
+        verdict: Verdict,
+        base: Verdict,
+        thread: str,
+        position: Position,
+    ) -> None:
+        delta = verdict.notify - base.notify
+        if not delta and not verdict.highlight:
+            return
+        storage.put_exception(
+            tx,
+            user_id,
+            draft.room_nid,
+            position,
+            thread_id=thread,
+            notify_delta=delta,
+            highlight=verdict.highlight,
+            actions=orjson.dumps(verdict.actions),
+        )
+        room_nid = draft.room_nid
+        tx.after_commit(
+            lambda: self._unread.add_exception(
+                user_id, PushException(room_nid, int(position), thread, delta, verdict.highlight)
+            )
+        )
+        if self._db.is_shared:
+            tx.position(Stream.CACHES, f"unread:{user_id}")
+
+    def _set_rules(self, user_id: str, content: bytes) -> None:
+        self._own_rules[user_id] = CompiledRules.compile(parse_ruleset(content, user_id), user_id)
+        self._with_own_rules.clear()
+
+    def _set_ignored(self, user_id: str, content: bytes) -> None:
+        for sender in self._ignores.get(user_id, ()):
+            self._ignored_by[sender].discard(user_id)
+        self._ignores[user_id] = ignored = ignored_users(content)
+        for sender in ignored:
+            self._ignored_by.setdefault(sender, set()).add(user_id)
+
+    def _on_hints(self, hints: Sequence[Hint]) -> None:
+        for hint in hints:
+            if hint.stream == Stream.PUSH_RULES:
+                if isinstance(hint.payload, AccountDataRow):
+                    self._set_rules(hint.keys[0], hint.payload.content)
+                else:
+                    self._tasks.start("push rules are read anew", self.load())
+            elif hint.stream == Stream.ACCOUNT_DATA:
+                row = hint.payload
+                if isinstance(row, AccountDataRow) and row.type == IGNORED_USERS and row.room_id == "":
+                    self._set_ignored(hint.keys[0], row.content)
+
+
+_SILENT = Verdict(notify=False, highlight=False, sound=None, actions=[])
+_NOBODY: set[str] = set()
+_NONE: frozenset[str] = frozenset()

@@ -1,0 +1,246 @@
+"""Read receipts: of local users by request, of others by EDU; kept in memory by room for /sync.
+
+https://spec.matrix.org/v1.19/client-server-api/#receipts
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from homeserver.errors import InvalidParam, NotFound
+from homeserver.runtime.bus import Hint
+from homeserver.runtime.clock import Clock
+from homeserver.services.events import Events, StoredEvent
+from homeserver.services.notifier import Notifier
+from homeserver.services.room_heads import RoomHeads
+from homeserver.services.unread_counts import UnreadCounts
+from storage import receipts as storage
+from storage.database import Database, Write
+from storage.read_marks import MAIN
+from storage.receipts import UNTHREADED, Receipt
+from storage.streams import Stream
+
+READ = "m.read"
+READ_PRIVATE = "m.read.private"
+TYPES = frozenset({READ, READ_PRIVATE})
+_Key = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class _RoomReceipts:
+    """Receipts of a room that changed after `floor`, the newest change last."""
+
+    floor: int
+    receipts: OrderedDict[_Key, Receipt] = field(default_factory=OrderedDict)
+    rendered: dict[tuple[int, int], bytes] = field(default_factory=dict)
+
+    def set(self, receipt: Receipt) -> None:
+        key = (receipt.user_id, receipt.receipt_type, receipt.thread_id)
+        self.receipts[key] = receipt
+        self.receipts.move_to_end(key)
+        self.rendered.clear()
+
+    def changed(self, after: int, upto: int) -> list[Receipt]:
+        found: list[Receipt] = []
+        for receipt in reversed(self.receipts.values()):
+            if receipt.position <= after:
+                break
+            if receipt.position <= upto:
+                found.append(receipt)
+        return found
+
+
+class Receipts:
+    """Sends, receives and shows receipts."""
+
+    def __init__(
+        self,
+        db: Database,
+        notifier: Notifier,
+        events: Events,
+        heads: RoomHeads,
+        unread: UnreadCounts,
+        clock: Clock,
+        *,
+        size: int = 2_000,
+    ) -> None:
+        self._db = db
+        self._events = events
+        self._heads = heads
+        self._unread = unread
+        self._clock = clock
+        self._size = size
+        self._notifier = notifier
+        self._rooms: OrderedDict[str, _RoomReceipts] = OrderedDict()
+        notifier.listeners.append(self._on_hints)
+        notifier.on_reset.append(self._rooms.clear)
+
+    # --- writing
+
+    async def send(self, user_id: str, room_id: str, receipt_type: str, event_id: str, thread_id: object = None) -> None:
+        """A local user, who is in the room, has read up to the event. Raises InvalidParam and NotFound.
+
+        A receipt never goes back: one for an earlier event than before is taken and changes nothing.
+        """
+        if receipt_type not in TYPES:
+            raise InvalidParam(f"Receipts of type {receipt_type} are not known")
+        if thread_id is not None and (not isinstance(thread_id, str) or not thread_id):
+            raise InvalidParam("thread_id must be a non-empty string")
+        stored = await self._events.get(event_id)
+        if stored is None or stored.event.room_id != room_id:
+            raise NotFound("There is no such event in this room")
+        if isinstance(thread_id, str) and not _is_in_thread(stored, thread_id):
+            raise InvalidParam("The event is not in that thread")
+        data: dict[str, Any] = {"ts": self._clock.now_ms()}
+        if isinstance(thread_id, str):
+            data["thread_id"] = thread_id
+        receipt = Receipt(
+            user_id,
+            receipt_type,
+            thread_id if isinstance(thread_id, str) else UNTHREADED,
+            event_id,
+            stored.position,
+            orjson.dumps(data),
+            0,
+        )
+        old = await self._receipt_of(room_id, stored.room_nid, receipt)
+        if old is not None and _is_ahead(old, stored):
+            return
+        await self._write(room_id, stored.room_nid, [receipt], {receipt.event_id: stored})
+
+    async def receive(self, room_id: str, content: Mapping[str, Any]) -> None:
+        """Another server says what its users have read: receipt type → user id → {event_ids, data}.
+
+        The caller has checked that the users are that server's and in the room; what is malformed is left out.
+        """
+        head = await self._heads.get(room_id)
+        if head is None:
+            return
+        found: list[Receipt] = []
+        for user_id, value in _of_users(content.get(READ)):
+            event_ids, data = value.get("event_ids"), value.get("data")
+            data = data if isinstance(data, Mapping) else {}
+            thread_id = data.get("thread_id", UNTHREADED)
+            if not isinstance(event_ids, list) or not event_ids or not isinstance(event_ids[-1], str):
+                continue
+            if user_id in head.joined and isinstance(thread_id, str):
+                found.append(Receipt(user_id, READ, thread_id, event_ids[-1], None, orjson.dumps(dict(data)), 0))
+        if found:
+            stored = await self._events.get_many([receipt.event_id for receipt in found])
+            await self._write(room_id, head.room_nid, found, stored)
+
+    async def _write(
+        self, room_id: str, room_nid: int, receipts: Sequence[Receipt], events: Mapping[str, StoredEvent]
+    ) -> None:
+        async def operation(tx: Write) -> None:
+            for receipt in receipts:
+                position = tx.position(Stream.RECEIPTS, room_id, receipt.user_id, payload=receipt)
+                storage.put(tx, room_nid, receipt, position)
+                stored = events.get(receipt.event_id)
+                if stored is not None and stored.position is not None:
+                    await self._unread.mark(tx, receipt.user_id, room_id, stored, receipt.thread_id)
+
+        await self._db.write(operation)
+
+    async def _receipt_of(self, room_id: str, room_nid: int, receipt: Receipt) -> Receipt | None:
+        room = self._rooms.get(room_id)
+        if room is not None:
+            found = room.receipts.get((receipt.user_id, receipt.receipt_type, receipt.thread_id))
+            if found is not None or room.floor == 0:
+                return found
+        async with self._db.read() as tx:
+            return await storage.receipt_of(tx, room_nid, receipt.user_id, receipt.receipt_type, receipt.thread_id)
+
+    # --- reading
+
+    async def prepare(self, rooms: Mapping[str, int], since: int) -> None:
+        """Have in memory what changed in these rooms (room id → nid) since a position; 0 for all there is."""
+        lacking: dict[int, str] = {}
+        for room_id, nid in rooms.items():
+            room = self._rooms.get(room_id)
+            if room is None:
+                if since >= self._notifier.position:
+                    continue
+                room = self._rooms[room_id] = _RoomReceipts(self._notifier.position)
+            if room.floor > since:
+                lacking[nid] = room_id
+        if lacking:
+            async with self._db.read() as tx:
+                found = await storage.of_rooms(tx, lacking)
+            for nid, room_id in lacking.items():
+                room = self._rooms.setdefault(room_id, _RoomReceipts(0))
+                newer = list(room.receipts.values())
+                room.receipts.clear()
+                for receipt in sorted((*found[nid], *newer), key=lambda receipt: receipt.position):
+                    room.set(receipt)
+                room.floor = 0
+        while len(self._rooms) > max(self._size, len(rooms)):
+            self._rooms.popitem(last=False)
+
+    def event(self, room_id: str, user_id: str, after: int, upto: int) -> bytes | None:
+        """The m.receipt event with what changed at positions of (after, upto], as the user may see it; None for nothing.
+
+        What all users see is made once.
+        """
+        room = self._rooms.get(room_id)
+        if room is None:
+            return None
+        changed = room.changed(after, upto)
+        if not changed:
+            return None
+        if any(receipt.receipt_type == READ_PRIVATE for receipt in changed):
+            return _render([r for r in changed if r.receipt_type != READ_PRIVATE or r.user_id == user_id])
+        key = (changed[-1].position, changed[0].position)
+        body = room.rendered.get(key)
+        if body is None:
+            body = room.rendered[key] = _render(changed) or b""
+        return body
+
+    def _on_hints(self, hints: Sequence[Hint]) -> None:
+        for hint in hints:
+            if hint.stream != Stream.RECEIPTS or not hint.keys:
+                continue
+            room_id = hint.keys[0]
+            if not isinstance(hint.payload, Receipt):
+                self._rooms.pop(room_id, None)
+                continue
+            room = self._rooms.get(room_id)
+            if room is None:
+                room = self._rooms[room_id] = _RoomReceipts(hint.position - 1)
+                if len(self._rooms) > self._size:
+                    self._rooms.popitem(last=False)
+            room.set(replace(hint.payload, position=hint.position))
+
+
+def _is_in_thread(stored: StoredEvent, thread_id: str) -> bool:
+    if thread_id == MAIN:
+        return stored.thread_root is None
+    # A thread's root is read both in the thread and in the main timeline.
+    return thread_id in (stored.thread_root, stored.event_id)
+
+
+def _is_ahead(old: Receipt, stored: StoredEvent) -> bool:
+    """Whether the receipt that is there is at the event or further on."""
+    if old.event_id == stored.event_id:
+        return True
+    return old.event_position is not None and stored.position is not None and old.event_position > stored.position
+
+
+def _of_users(value: object) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    if isinstance(value, Mapping):
+        for user_id, entry in value.items():
+            if isinstance(user_id, str) and isinstance(entry, Mapping):
+                yield user_id, entry
+
+
+def _render(receipts: Sequence[Receipt]) -> bytes | None:
+    """The m.receipt event, None for none. An event that a user read both in a thread and without one is shown with the
+    unthreaded receipt, as the format has room for one."""
+    content: dict[str, dict[str, dict[str, Any]]] = {}
+    for receipt in sorted(receipts, key=lambda receipt: (receipt.thread_id == UNTHREADED, receipt.position)):
+        users = content.setdefault(receipt.event_id, {}).setdefault(receipt.receipt_type, {})
+        users[receipt.user_id] = orjson.Fragment(receipt.data)  # type: ignore[assignment]
+    return orjson.dumps({"type": "m.receipt", "content": content}) if content else None

@@ -1,0 +1,167 @@
+"""/sync: waits until there is something to tell, gathers what memory lacks, and writes the answer.
+
+Which rooms belong into an answer is decided at one moment (`selection`), without an await between reading the position
+and looking at the user's rooms: positions and memory move together. What is gathered after that only looks at that part
+of the log. https://spec.matrix.org/v1.19/client-server-api/#syncing
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import orjson
+
+from homeserver.core.tokens import SyncToken
+from homeserver.runtime.tasks import Tasks
+from homeserver.services.account_data import AccountData, UserData
+from homeserver.services.notifier import Notifier
+from homeserver.services.presence import Presence
+from homeserver.services.sync.answer import Answer
+from homeserver.services.sync.device_lists import DeviceLists
+from homeserver.services.sync.device_messages import DeviceMessages
+from homeserver.services.sync.invitations import Invitations
+from homeserver.services.sync.request import SyncRequest
+from homeserver.services.sync.rooms import Rooms
+from homeserver.services.sync.selection import Selection, select_all, select_changed
+from homeserver.services.sync.sources import KeyCounts
+from homeserver.services.sync.users import SyncUser, SyncUsers
+from homeserver.services.typing import Typing
+
+
+class SyncEngine:
+    """Answers /sync."""
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        users: SyncUsers,
+        rooms: Rooms,
+        invitations: Invitations,
+        account_data: AccountData,
+        typing: Typing,
+        presence: Presence,
+        device_messages: DeviceMessages,
+        device_lists: DeviceLists,
+        key_counts: KeyCounts,
+        tasks: Tasks,
+        *,
+        max_wait_s: float = 300.0,
+    ) -> None:
+        self._notifier = notifier
+        self._users = users
+        self._rooms = rooms
+        self._invitations = invitations
+        self._account_data = account_data
+        self._typing = typing
+        self._presence = presence
+        self._device_messages = device_messages
+        self._device_lists = device_lists
+        self._key_counts = key_counts
+        self._tasks = tasks
+        self._max_wait_s = max_wait_s
+        self._whole: dict[tuple[object, ...], asyncio.Task[bytes]] = {}
+
+    async def sync(self, request: SyncRequest) -> bytes:
+        """The answer as JSON text; waits up to `timeout_ms` for something to tell where the client is up to date."""
+        with self._presence.syncing(request.user_id, request.device_id or "", request.set_presence):
+            if request.since is None or request.full_state:
+                return await self._sync_whole(request)
+            await self._device_messages.acknowledge(request)
+            return await self._sync_changes(request)
+
+    async def _sync_whole(self, request: SyncRequest) -> bytes:
+        """Identical requests at the same time, as of a client that lost patience, share one answer."""
+        key = (
+            request.user_id,
+            request.device_id,
+            request.since,
+            request.filter.source,
+            request.use_state_after,
+        )
+        task = self._whole.get(key)
+        if task is None:
+            task = self._whole[key] = self._tasks.start("whole sync", self._answer_whole(request))
+            task.add_done_callback(lambda _: self._whole.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _answer_whole(self, request: SyncRequest) -> bytes:
+        return (await self._answer(request)).write()
+
+    async def _sync_changes(self, request: SyncRequest) -> bytes:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + min(request.timeout_ms / 1000, self._max_wait_s)
+        seen = (-1, -1)
+        while True:
+            now = (self._notifier.position, self._notifier.ephemeral)
+            if now != seen:
+                answer = await self._answer(request)
+                if not answer.is_empty:
+                    return answer.write()
+                # Positions move without this user being concerned: the wait below is woken by what may concern them.
+                seen = (answer.token.position, answer.token.ephemeral)
+                if (self._notifier.position, self._notifier.ephemeral) != seen:
+                    continue
+            left = deadline - loop.time()
+            if left <= 0 or not await self._notifier.wait(request.user_id, left):
+                return answer.write()
+
+    async def _answer(self, request: SyncRequest) -> Answer:
+        user_id, since = request.user_id, request.since
+        data = await self._account_data.of_user(user_id)
+        user = await self._users.get(user_id, None if since is None else since.position)
+        with_news = None
+        if since is not None and not self._rooms.remembers(since.position):
+            with_news = await self._rooms.read_news(user, since.position)
+        # From here to the selection nothing is awaited.
+        upto, stamp = self._notifier.position, self._notifier.ephemeral
+        selection = self._select(request, user, data, upto, with_news)
+        answer = Answer(SyncToken(upto, stamp))
+        if request.filter.presence.limit != 0 and self._presence.is_enabled:
+            self._add_presence(request, answer)
+        self._add_account_data(request, answer, data, upto)
+        drafts = await self._rooms.add(request, answer, user, data, selection)
+        if selection.invited or selection.knocked:
+            await self._invitations.add(answer, user, data, selection)
+        await self._device_messages.add(request, answer, user, upto)
+        if since is not None:
+            left = [room.room_id for room in selection.left if room.was_joined]
+            lists = await self._device_lists.changed(user, since.position, upto, drafts, left)
+            if lists:
+                answer.set("device_lists", orjson.dumps(lists))
+        if request.device_id is not None:
+            answer.key_counts = await self._key_counts.counts(user_id, request.device_id)
+            answer.unused_fallback = await self._key_counts.unused_fallback(user_id, request.device_id)
+        return answer
+
+    def _select(
+        self, request: SyncRequest, user: SyncUser, data: UserData, upto: int, with_news: Sequence[str] | None
+    ) -> Selection:
+        if request.since is None:
+            return select_all(user, request, upto)
+        since = request.since
+        news = list(with_news) if with_news is not None else self._rooms.with_news(user, since.position)
+        news += self._typing.changed_since(since.ephemeral, user.joined)
+        news += [row.room_id for row in data.changed(since.position, upto) if row.room_id]
+        return select_changed(user, request, upto, news)
+
+    def _add_presence(self, request: SyncRequest, answer: Answer) -> None:
+        stamp = 0 if request.since is None else request.since.ephemeral
+        events = [
+            self._presence.event(state)
+            for state in self._presence.changed_since(stamp, request.user_id)
+            if request.filter.presence.allows("m.presence", state.user_id)
+        ]
+        if events:
+            answer.set_events("presence", events)
+
+    def _add_account_data(self, request: SyncRequest, answer: Answer, data: UserData, upto: int) -> None:
+        wanted = request.filter.account_data
+        events = [
+            b'{"type":%b,"content":%b}' % (orjson.dumps(row.type), row.content)
+            for row in reversed(data.changed(request.after if request.since is not None else -1, upto))
+            if not row.room_id and wanted.allows(row.type)
+        ]
+        if request.since is None and ("", "m.push_rules") not in data.rows and wanted.allows("m.push_rules"):
+            events.append(self._rooms.default_push_rules(request.user_id))
+        if events:
+            answer.set_events("account_data", events)
+

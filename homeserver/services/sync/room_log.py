@@ -1,0 +1,222 @@
+"""The newest events of rooms in memory, and how they changed the rooms' state: what incremental syncs read."""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from homeserver.runtime.bus import Hint
+from homeserver.services.events import Events, StoredEvent
+from storage import timeline
+from storage.database import Database
+from storage.streams import Stream
+from storage.timeline import StateChange
+
+# How many events of a room are kept; when there are more, the older half goes.
+_MAX_EVENTS = 200
+_MAX_CHANGES = 1000
+
+
+@dataclass(slots=True, eq=False)
+class RoomLog:
+    """A room's newest events in the order of their positions.
+
+    All shown events after `floor` are there, and all changes of the state after `changes_floor`. `generation` changes when
+    an event that was there before looks different (it was redacted).
+    """
+
+    room_id: str
+    floor: int
+    changes_floor: int
+    events: list[StoredEvent] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    changes: list[StateChange] = field(default_factory=list)
+    generation: int = 0
+
+    def between(self, after: int, upto: int) -> list[StoredEvent]:
+        """The events at positions of (after, upto]."""
+        positions = self.positions
+        return self.events[bisect_right(positions, after) : bisect_right(positions, upto)]
+
+    def last_position(self, upto: int) -> int:
+        """The position of the newest event up to a position; `floor` where there is none."""
+        index = bisect_right(self.positions, upto)
+        return self.positions[index - 1] if index else self.floor
+
+    def changes_between(self, after: int, upto: int) -> list[StateChange]:
+        """The state changes at positions of (after, upto]."""
+        return [change for change in self.changes if after < change.position <= upto]
+
+    def append(self, stored: StoredEvent, changes: Sequence[StateChange]) -> None:
+        """Add the newest event, if it is shown, and what it changed."""
+        assert stored.position is not None
+        if self.positions and stored.position <= self.positions[-1]:
+            return
+        self.changes.extend(changes)
+        if stored.is_accepted:
+            self.events.append(stored)
+            self.positions.append(stored.position)
+            if stored.event.redacts is not None:
+                self.generation += 1
+        self._trim()
+
+    def refresh(self, stored: StoredEvent) -> None:
+        """Show an event as it is now."""
+        for index in range(len(self.events) - 1, -1, -1):
+            if self.events[index].event.event_id == stored.event.event_id:
+                self.events[index] = stored
+                self.generation += 1
+                return
+
+    def prepend(self, older: Sequence[StoredEvent], floor: int) -> None:
+        """Add what was read from the database: all events of (floor, what is there)."""
+        first = self.positions[0] if self.positions else self.floor + 1
+        known = [stored for stored in older if stored.position is not None and stored.position < first]
+        self.events[:0] = known
+        self.positions[:0] = [stored.position for stored in known if stored.position is not None]
+        self.floor = floor
+
+    def _trim(self) -> None:
+        if len(self.events) > _MAX_EVENTS:
+            half = len(self.events) // 2
+            self.floor = self.positions[half - 1]
+            del self.events[:half], self.positions[:half]
+        if len(self.changes) > _MAX_CHANGES:
+            half = len(self.changes) // 2
+            self.changes_floor = self.changes[half - 1].position
+            del self.changes[:half]
+
+
+class RoomLogs:
+    """The logs of the rooms that something happened in lately."""
+
+    def __init__(self, db: Database, events: Events, *, size: int = 2_000) -> None:
+        self._db = db
+        self._events = events
+        self._size = size
+        self._logs: OrderedDict[str, RoomLog] = OrderedDict()
+        # The newest position of each room with news since `floor`, the newest room last.
+        self._latest: OrderedDict[str, int] = OrderedDict()
+        self.floor = db.position
+
+    def get(self, room_id: str) -> RoomLog | None:
+        """The room's log if there is one."""
+        log = self._logs.get(room_id)
+        if log is not None:
+            self._logs.move_to_end(room_id)
+        return log
+
+    def changed_since(self, after: int, room_ids: Mapping[str, object]) -> list[str]:
+        """Those of the rooms with events or receipts after a position, which is not below `floor`."""
+        found: list[str] = []
+        for room_id in reversed(self._latest):
+            if self._latest[room_id] <= after:
+                break
+            if room_id in room_ids:
+                found.append(room_id)
+        return found
+
+    def on_hints(self, hints: Sequence[Hint]) -> None:
+        """Hear what was committed."""
+        for hint in hints:
+            if hint.stream == Stream.EVENTS and hint.keys:
+                self._touch(hint.keys[0], hint.position)
+                if isinstance(hint.payload, StoredEvent):
+                    self._append(hint.keys[0], hint.payload, hint.position)
+            elif hint.stream == Stream.RECEIPTS and hint.keys:
+                self._touch(hint.keys[0], hint.position)
+            elif hint.stream == Stream.MEMBERSHIPS:
+                # A room that came from another server, whole: its log is read anew.
+                for key in hint.keys:
+                    self._logs.pop(key, None)
+
+    def reset(self, position: int) -> None:
+        """Forget everything: what happened up to the position may have been missed."""
+        self._logs.clear()
+        self._latest.clear()
+        self.floor = position
+
+    async def prepare(self, room_nids: Mapping[str, int], limit: int, since: int | None, upto: int) -> None:
+        """Have the logs of these rooms (room id → nid) reach back to `since`, or over `limit` events."""
+        lacking: dict[int, str] = {}
+        for room_id, nid in room_nids.items():
+            log = self._logs.get(room_id)
+            if log is None:
+                log = self._logs[room_id] = RoomLog(room_id, upto, upto)
+            if not _suffices(log, limit, since, upto):
+                lacking[nid] = room_id
+        if lacking:
+            await self._load(lacking, limit + 1, since, upto)
+        while len(self._logs) > max(self._size, len(room_nids)):
+            self._logs.popitem(last=False)
+
+    async def up_to(self, room_id: str, room_nid: int, limit: int, since: int | None, upto: int) -> RoomLog:
+        """A log that ends at `upto`, for somebody who left there; the shared one where it reaches back far enough."""
+        log = self._logs.get(room_id)
+        if log is not None and _suffices(log, limit, since, upto):
+            return log
+        async with self._db.read() as tx:
+            places = (await timeline.newest_events(tx, [room_nid], limit + 1, upto))[room_nid]
+            floor = places[0].position - 1 if len(places) > limit else 0
+            after = floor if since is None else min(floor, since)
+            changes = (await timeline.changes_of_state(tx, {room_nid: after}, 2**62))[room_nid]
+        stored = await self._events.get_many([place.event_id for place in places])
+        log = RoomLog(room_id, upto, after, changes=changes)
+        log.prepend([stored[place.event_id] for place in places if place.event_id in stored], floor)
+        return log
+
+    async def _load(self, rooms: Mapping[int, str], count: int, since: int | None, upto: int) -> None:
+        async with self._db.read() as tx:
+            places = await timeline.newest_events(tx, rooms, count, upto)
+            floors = {nid: found[0].position - 1 if len(found) == count else 0 for nid, found in places.items()}
+            after = {nid: floors[nid] if since is None else min(floors[nid], since) for nid in rooms}
+            changes = await timeline.changes_of_state(tx, after, upto)
+        stored = await self._events.get_many([place.event_id for found in places.values() for place in found])
+        for nid, room_id in rooms.items():
+            log = self._logs.get(room_id)
+            if log is None:
+                log = self._logs[room_id] = RoomLog(room_id, upto, upto)
+            if floors[nid] < log.floor:
+                log.prepend([stored[p.event_id] for p in places[nid] if p.event_id in stored], floors[nid])
+            if after[nid] < log.changes_floor:
+                older = [change for change in changes[nid] if change.position <= log.changes_floor]
+                log.changes[:0] = older
+                log.changes_floor = after[nid]
+
+    def _touch(self, room_id: str, position: int) -> None:
+        self._latest[room_id] = position
+        self._latest.move_to_end(room_id)
+        if len(self._latest) > 4 * self._size:
+            _, self.floor = self._latest.popitem(last=False)
+
+    def _append(self, room_id: str, stored: StoredEvent, position: int) -> None:
+        log = self._logs.get(room_id)
+        if log is None:
+            log = self._logs[room_id] = RoomLog(room_id, position - 1, position - 1)
+            if len(self._logs) > self._size:
+                self._logs.popitem(last=False)
+        log.append(stored, changes_by(stored))
+        if stored.event.redacts is not None and (redacted := self._events.cached(stored.event.redacts)) is not None:
+            log.refresh(redacted)
+
+
+def changes_by(stored: StoredEvent) -> Sequence[StateChange]:
+    """How an event that was just committed changed the room's current state."""
+    position = stored.position
+    if position is None or not stored.changed:
+        return ()
+    return [
+        StateChange(position, event_type, state_key, now, before)
+        for (event_type, state_key), (now, before) in stored.changed.items()
+    ]
+
+
+def _suffices(log: RoomLog, limit: int, since: int | None, upto: int) -> bool:
+    """Whether a timeline and the state at its start can be made of the log."""
+    if since is not None and log.changes_floor > since:
+        return False
+    if since is not None and log.floor <= since:
+        return True
+    enough = log.floor == 0 or bisect_right(log.positions, upto) > limit
+    return enough and log.changes_floor <= log.floor
+
