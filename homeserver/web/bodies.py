@@ -1,5 +1,6 @@
 """Reads request bodies: bounded, decompressed, parsed, and looked over for what no handler should have to expect."""
 
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import orjson
@@ -8,7 +9,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
 from homeserver.core.canonical_json import CanonicalJSONError, decode
-from homeserver.errors import BadJson, NotJson, TooLarge
+from homeserver.errors import BadJson, NotJson, TooLarge, Unknown
 
 # Deeper JSON could be read, but not written again: orjson stops at 254 levels, and answers wrap what they hold.
 MAX_NESTING = 200
@@ -43,6 +44,21 @@ async def read_body(http: web.BaseRequest, limit: int) -> bytes:
     if size > limit:
         raise TooLarge(f"The body is larger than {limit} bytes")
     return b"".join(pieces)
+
+
+async def body_pieces(http: web.BaseRequest) -> AsyncIterator[bytes]:
+    """The body as it arrives, decompressed, for what is too large to be held.
+
+    Raises Unknown where it is not encoded as it says; ConnectionError where the client went away before the end.
+    """
+    content = http.content
+    try:
+        while not content.at_eof():
+            piece = await content.readany()
+            if piece:
+                yield piece
+    except (HttpProcessingError, RequestPayloadError, web.HTTPException) as error:
+        raise Unknown("The body could not be decoded") from error
 
 
 def parse_client_json(body: bytes) -> Any:
