@@ -1,0 +1,138 @@
+"""New rooms: all their first events in one write.
+
+https://spec.matrix.org/v1.19/client-server-api/#creation
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from homeserver.core.event_builder import EventDraft
+from homeserver.core.room_versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS, RoomVersion
+from homeserver.errors import BadJson, Forbidden, InvalidRoomState, MatrixError, UnsupportedRoomVersion
+from homeserver.runtime.random import Randomness
+from homeserver.services.directory import Directory
+from homeserver.services.events import StoredEvent
+from homeserver.services.membership import Membership
+from homeserver.services.persist_event import PersistEvent
+from homeserver.services.profile_reader import ProfileReader
+from homeserver.services.room_head import RoomHead
+from homeserver.services.room_heads import HeadDraft, RoomHeads
+from homeserver.services.room_presets import NewRoom, create_content, parse, power_levels_content, state_events
+from homeserver.services.send_event import SendEvent
+from storage.database import Database, Write
+from storage.tables import rooms
+
+if TYPE_CHECKING:
+    from homeserver.services.sessions import Requester
+
+log = logging.getLogger(__name__)
+
+
+class CreateRoom:
+    """Creates rooms for local users."""
+
+    def __init__(
+        self,
+        database: Database,
+        heads: RoomHeads,
+        send_event: SendEvent,
+        persist: PersistEvent,
+        membership: Membership,
+        directory: Directory,
+        profiles: ProfileReader,
+        *,
+        server_name: str,
+        randomness: Randomness,
+        default_room_version: str = DEFAULT_ROOM_VERSION,
+    ) -> None:
+        self._database = database
+        self._heads = heads
+        self._send = send_event
+        self._persist = persist
+        self._membership = membership
+        self._directory = directory
+        self._profiles = profiles
+        self._server_name = server_name
+        self._randomness = randomness
+        self._default_room_version = default_room_version
+
+    async def create(self, requester: "Requester", body: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Create a room as the body of a createRoom request says; returns (room id, alias or None).
+
+        Raises `BadJson`, `InvalidParam`, `UnsupportedRoomVersion`, `RoomInUse` for a taken alias, `InvalidRoomState` where the
+        events that were asked for do not allow each other.
+        """
+        version = self._version(body.get("room_version"))
+        new = parse(body)
+        alias = None
+        if new.alias_localpart is not None:
+            alias = self._directory.local_alias(new.alias_localpart)
+        profile = await self._profiles.member_fields(requester.user_id)
+
+        async def operation(tx: Write) -> str:
+            draft = await self._begin(tx, new, version, requester.user_id)
+            try:
+                await self._fill(tx, draft, new, requester.user_id, alias, profile)
+            except Forbidden as error:
+                raise InvalidRoomState(f"The room cannot be created like this: {error.message}") from error
+            if alias is not None:
+                await self._directory.add(tx, alias, draft.room_id, [self._server_name], requester.user_id)
+            if new.is_public:
+                tx.update(rooms, {"room_nid": draft.room_nid}, is_public=True)
+            return draft.room_id
+
+        room_id = await self._database.write(operation)
+        await self._invite_elsewhere(requester, room_id, new)
+        return room_id, alias
+
+    def _version(self, identifier: Any) -> RoomVersion:
+        if identifier is None:
+            identifier = self._default_room_version
+        if not isinstance(identifier, str):
+            raise BadJson("room_version must be a string")
+        version = ROOM_VERSIONS.get(identifier)
+        if version is None:
+            raise UnsupportedRoomVersion(f"This server does not support room version {identifier!r}")
+        return version
+
+    async def _begin(self, tx: Write, new: NewRoom, version: RoomVersion, creator: str) -> HeadDraft:
+        """The room with its m.room.create event, whose hash is the room's id in the newer room versions."""
+        room_id = None
+        if not version.room_id_is_create_event_hash:
+            room_id = f"!{self._randomness.opaque_id()}:{self._server_name}"
+        draft = EventDraft("m.room.create", creator, create_content(new, version, creator), room_id, state_key="")
+        event = await self._send.build(RoomHead(0, room_id or "", version), draft, tx=tx)
+        room = self._heads.create(tx, event.room_id, version, creator)
+        await self._send.check(room, event, tx)
+        await self._persist.append(tx, room, event, is_local=True)
+        return room
+
+    async def _fill(
+        self, tx: Write, room: HeadDraft, new: NewRoom, creator: str, alias: str | None, profile: Mapping[str, Any]
+    ) -> None:
+        async def add(event_type: str, state_key: str, content: dict[str, Any]) -> StoredEvent:
+            return await self._send.append(tx, room, EventDraft(event_type, creator, content, room.room_id, state_key))
+
+        await add("m.room.member", creator, {**profile, "membership": "join"})
+        power_levels = power_levels_content(new, room.room_version, [creator])
+        await add("m.room.power_levels", "", power_levels)
+        for event_type, state_key, content in state_events(new, alias):
+            await add(event_type, state_key, content)
+        for user_id in new.invite:
+            if self._is_local(user_id) and user_id != creator:
+                extra = {"is_direct": True} if new.is_direct else {}
+                content = await self._membership.invite_content(user_id, extra)
+                await add("m.room.member", user_id, content)
+
+    async def _invite_elsewhere(self, requester: "Requester", room_id: str, new: NewRoom) -> None:
+        for user_id in new.invite:
+            if not self._is_local(user_id):
+                try:
+                    await self._membership.invite(requester, room_id, user_id, is_direct=new.is_direct)
+                except MatrixError as error:
+                    # The room exists: that somebody could not be reached is no reason to say it does not.
+                    log.info("could not invite to the new room %s: %s", room_id, error.errcode)
+
+    def _is_local(self, user_id: str) -> bool:
+        return user_id.endswith(":" + self._server_name)

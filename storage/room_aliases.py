@@ -1,0 +1,42 @@
+"""Room aliases of this server."""
+
+from dataclasses import dataclass
+
+import orjson
+from sqlalchemy import delete, select
+
+from storage.database import Read, Write
+from storage.tables import room_aliases
+
+
+@dataclass(frozen=True, slots=True)
+class RoomAlias:
+    """What an alias points to, and who made it. `servers` are to be asked for the room."""
+
+    alias: str
+    room_id: str
+    servers: list[str]
+    creator: str
+
+
+async def get(tx: Read, alias: str) -> RoomAlias | None:
+    """The alias, None where there is none."""
+    row = await tx.fetch_one(select(room_aliases).where(room_aliases.c.alias == alias))
+    return None if row is None else RoomAlias(row.alias, row.room_id, orjson.loads(row.servers), row.creator)
+
+
+async def of_room(tx: Read, room_id: str) -> list[str]:
+    """The aliases that point to a room, sorted."""
+    statement = select(room_aliases.c.alias).where(room_aliases.c.room_id == room_id).order_by(room_aliases.c.alias)
+    return [row.alias for row in await tx.fetch_all(statement)]
+
+
+async def add(tx: Write, entry: RoomAlias) -> None:
+    """Add an alias, at once. It must not exist."""
+    values = {"room_id": entry.room_id, "servers": orjson.dumps(entry.servers), "creator": entry.creator}
+    await tx.execute(room_aliases.insert().values(alias=entry.alias, **values))
+
+
+async def remove(tx: Write, alias: str) -> bool:
+    """Remove an alias, at once; whether there was one."""
+    return bool(await tx.execute(delete(room_aliases).where(room_aliases.c.alias == alias)))
