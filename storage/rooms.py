@@ -10,6 +10,7 @@ from storage.tables import (
     backward_extremities,
     current_state,
     event_bodies,
+    events,
     forward_extremities,
     room_hosts,
     room_threads,
@@ -100,10 +101,12 @@ async def count_public_rooms(tx: Read) -> int:
 
 
 async def state_bodies(tx: Read, room_nids: Sequence[int], keys: Sequence[str]) -> Sequence[Row[Any]]:
-    """(room_nid, type, body) of the current state events of these types with the empty state key."""
+    """(room_nid, type, body) of the current state events of these types with the empty state key; not redacted ones."""
     statement = (
         select(current_state.c.room_nid, current_state.c.type, event_bodies.c.body)
         .join(event_bodies, event_bodies.c.event_nid == current_state.c.event_nid)
+        .join(events, events.c.event_nid == current_state.c.event_nid)
+        .where(events.c.redacted_by.is_(None))
         .where(current_state.c.room_nid.in_(room_nids), current_state.c.state_key == "", current_state.c.type.in_(keys))
     )
     return await tx.fetch_all(statement)

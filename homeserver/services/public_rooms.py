@@ -75,6 +75,9 @@ class RoomFilter:
         return self.search_term is None and self.room_types is None
 
 
+_ALL: Final = RoomFilter()
+
+
 class PublicRooms:
     """Lists published rooms, the largest first."""
 
@@ -93,9 +96,9 @@ class PublicRooms:
         if limit is not None and limit < 0:
             raise InvalidParam("limit must not be negative")
         wanted = RoomFilter.parse(query.get("filter"))
-        return await self.list(min(limit or 100, MAX_LIMIT), since, wanted)
+        return await self.page(min(limit or 100, MAX_LIMIT), since, wanted)
 
-    async def list(self, limit: int, since: str | None = None, wanted: RoomFilter = RoomFilter()) -> dict[str, Any]:  # noqa: B008
+    async def page(self, limit: int, since: str | None = None, wanted: RoomFilter = _ALL) -> dict[str, Any]:
         """A page of this server's directory: `chunk`, `next_batch`, `prev_batch`, `total_room_count_estimate`."""
         forwards, after = _parse(since)
         async with self._database.read() as tx:
