@@ -16,6 +16,9 @@ SYNC: tuple[Endpoint, ...] = ()
 # --- server information, login, accounts, devices, keys, profiles ---------------------------------------------------
 ACCOUNTS: tuple[Endpoint, ...] = ()
 
+# --- keys and messages to devices (the keys helper's block; the accounts helper leaves it alone) -----------------------
+KEYS: tuple[Endpoint, ...] = ()
+
 # --- media ----------------------------------------------------------------------------------------------------------
 MEDIA: tuple[Endpoint, ...] = (
     Endpoint("uploadContent", "POST", "/_matrix/media/v3/upload", MediaHandlers.upload, stream=True, limit="media"),
@@ -88,4 +91,4 @@ MEDIA: tuple[Endpoint, ...] = (
     ),
 )
 
-ENDPOINTS: tuple[Endpoint, ...] = (*ROOMS, *SYNC, *ACCOUNTS, *MEDIA)
+ENDPOINTS: tuple[Endpoint, ...] = (*ROOMS, *SYNC, *ACCOUNTS, *KEYS, *MEDIA)

@@ -1,0 +1,1 @@
+"""End-to-end encryption (being written by the keys helper: the accounts helper leaves this file to it)."""
