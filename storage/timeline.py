@@ -200,6 +200,24 @@ async def events_between(tx: Read, after: int, upto: int) -> list[tuple[int, str
     return [(position, room_id, event_id) for position, room_id, event_id in await tx.fetch_all(statement)]
 
 
+async def changes_between(tx: Read, after: int, upto: int) -> dict[int, list[StateChange]]:
+    """The changes of all rooms' state in that part of the log, by position."""
+    now, before = events.alias(), events.alias()
+    change = state_changes.c
+    statement = (
+        select(
+            change.position, change.type, change.state_key, now.c.event_id, before.c.event_id.label("previous_id")
+        )
+        .outerjoin(now, now.c.event_nid == change.event_nid)
+        .outerjoin(before, before.c.event_nid == change.previous_event_nid)
+        .where(change.position > after, change.position <= upto)
+    )
+    found: dict[int, list[StateChange]] = {}
+    for row in await tx.fetch_all(statement):
+        found.setdefault(row.position, []).append(StateChange(*row))
+    return found
+
+
 async def rooms_of_user(tx: Read, user_id: str) -> list[UserRoom]:
     """Every room that the user is or was in, is invited to, or knocks at."""
     member = memberships.c

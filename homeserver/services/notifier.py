@@ -9,11 +9,11 @@ once, by position, before `position` passes them.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
 
 from homeserver.runtime.bus import Hint
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
+from storage import timeline
 from storage.database import Database
 from storage.streams import Stream
 
@@ -203,8 +203,6 @@ class Notifier:
             self.reset()
 
     async def _poll(self) -> None:
-        from storage import timeline
-
         before = self.position
         async with self._db.read() as tx:
             newest = await timeline.newest_position(tx)
@@ -236,11 +234,6 @@ class Notifier:
 
 def _lacks_data(hint: Hint) -> bool:
     return hint.stream == Stream.EVENTS and hint.payload is None
-
-
-def without_data(hint: Hint) -> Hint:
-    """The hint as another process would get it."""
-    return replace(hint, payload=None)
 
 
 def _give_up(future: asyncio.Future[None]) -> None:

@@ -16,7 +16,7 @@ from homeserver.runtime.bus import Hint
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.account_data import IGNORED_USERS, PUSH_RULES, ignored_users
 from homeserver.services.bounded_cache import BoundedCache
-from homeserver.services.events import Events, StoredEvent
+from homeserver.services.events import Events
 from homeserver.services.notifier import Notifier
 from homeserver.services.push_rules import parse_ruleset
 from homeserver.services.room_heads import HeadDraft
@@ -60,24 +60,19 @@ class PushActions:
         for user_id, content in ignored.items():
             self._set_ignored(user_id, content)
 
-    async def on_event(self, tx: Write, draft: HeadDraft, stored: StoredEvent, position: Position) -> tuple[int, int]:
-        """The room's count of notifying events, this one included, and the count of its thread; both are set in the draft.
+    def on_event(self, tx: Write, draft: HeadDraft, event: Event, position: Position) -> tuple[int, int]:
+        """The room's count of notifying events, this one included, and the count of its thread.
 
         The second number is 0 where the event itself does not notify by default: that is how readers tell. `draft` is the
         head right after the event. Exceptions of single users and the sender's read mark become rows.
         """
-        event = stored.event
         subject = Subject(event, self._context(tx, draft, event))
         shared = self._default.shared_subject(subject)
-        stored.thread_root = thread = self.thread_of(tx, event)
+        thread = self.thread_of(tx, event)
         notify_seq, thread_seq = draft.notify_seq, 0
         if shared.base.notify:
             notify_seq += 1
-            draft.set_notify_seq(notify_seq)
-            thread_seq = notify_seq
-            if thread is not None:
-                thread_seq = draft.thread_seq(thread) + 1
-                draft.set_thread_seq(thread, thread_seq)
+            thread_seq = notify_seq if thread is None else draft.thread_seq(thread) + 1
         if event.sender.endswith(self._suffix):
             self._unread.mark_own(tx, event.sender, draft.room_nid, position, thread, notify_seq)
         for user_id, verdict in self._exceptions(draft, event, subject, shared):

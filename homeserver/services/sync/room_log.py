@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from homeserver.runtime.bus import Hint
 from homeserver.services.events import Events, StoredEvent
+from homeserver.services.notifier import Notifier
 from storage import timeline
 from storage.database import Database
 from storage.streams import Stream
@@ -90,14 +91,17 @@ class RoomLog:
 class RoomLogs:
     """The logs of the rooms that something happened in lately."""
 
-    def __init__(self, db: Database, events: Events, *, size: int = 2_000) -> None:
+    def __init__(self, db: Database, notifier: Notifier, events: Events, *, size: int = 2_000) -> None:
         self._db = db
+        self._notifier = notifier
         self._events = events
         self._size = size
         self._logs: OrderedDict[str, RoomLog] = OrderedDict()
         # The newest position of each room with news since `floor`, the newest room last.
         self._latest: OrderedDict[str, int] = OrderedDict()
-        self.floor = db.position
+        self.floor = notifier.position
+        notifier.listeners.append(self._on_hints)
+        notifier.on_reset.append(self._reset)
 
     def get(self, room_id: str) -> RoomLog | None:
         """The room's log if there is one."""
@@ -116,7 +120,7 @@ class RoomLogs:
                 found.append(room_id)
         return found
 
-    def on_hints(self, hints: Sequence[Hint]) -> None:
+    def _on_hints(self, hints: Sequence[Hint]) -> None:
         """Hear what was committed."""
         for hint in hints:
             if hint.stream == Stream.EVENTS and hint.keys:
@@ -130,11 +134,10 @@ class RoomLogs:
                 for key in hint.keys:
                     self._logs.pop(key, None)
 
-    def reset(self, position: int) -> None:
-        """Forget everything: what happened up to the position may have been missed."""
+    def _reset(self) -> None:
         self._logs.clear()
         self._latest.clear()
-        self.floor = position
+        self.floor = self._notifier.position
 
     async def prepare(self, room_nids: Mapping[str, int], limit: int, since: int | None, upto: int) -> None:
         """Have the logs of these rooms (room id → nid) reach back to `since`, or over `limit` events."""

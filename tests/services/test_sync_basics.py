@@ -1,0 +1,269 @@
+"""/sync over the real write path."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from homeserver.runtime.bus import Bus
+from homeserver.services.persist_event import SentBy
+from storage.database import Database
+from tests.services.sync_world import World, event_ids, joined, user
+
+ALICE, BOB, CAROL = user("alice"), user("bob"), user("carol")
+
+
+@pytest.fixture
+async def world(sqlite_url: str) -> AsyncIterator[World]:
+    bus = Bus()
+    db = await Database.open(sqlite_url, bus=bus)
+    world = World(db, bus)
+    yield world
+    await world.close()
+    await db.close()
+
+
+async def test_initial_sync_has_the_room_with_its_state_and_timeline(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    sent = [await world.send(ALICE, room_id) for _ in range(12)]
+    answer = await world.sync(ALICE)
+    room = joined(answer, room_id)
+    assert event_ids(room["timeline"]) == sent[-10:]
+    assert room["timeline"]["limited"] is True
+    assert {event["type"] for event in room["state"]["events"]} == {
+        "m.room.create",
+        "m.room.member",
+        "m.room.power_levels",
+        "m.room.join_rules",
+        "m.room.history_visibility",
+    }
+    assert room["summary"]["m.joined_member_count"] == 1
+    assert answer["account_data"]["events"][0]["type"] == "m.push_rules"
+
+
+async def test_incremental_sync_has_only_what_is_new(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    token = (await world.sync(ALICE))["next_batch"]
+    sent = await world.send(ALICE, room_id)
+    answer = await world.sync(ALICE, token)
+    room = joined(answer, room_id)
+    assert event_ids(room["timeline"]) == [sent]
+    assert room["timeline"]["limited"] is False
+    assert room["state"]["events"] == []
+    assert "rooms" not in await world.sync(ALICE, answer["next_batch"])
+
+
+async def test_a_waiting_sync_is_woken_by_an_event(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    token = (await world.sync(BOB))["next_batch"]
+    waiting = asyncio.ensure_future(world.sync(BOB, token, timeout_ms=10_000))
+    await asyncio.sleep(0)
+    sent = await world.send(ALICE, room_id)
+    assert event_ids(joined(await waiting, room_id)["timeline"]) == [sent]
+
+
+async def test_stopping_ends_a_waiting_sync(world: World) -> None:
+    await world.create_room(ALICE)
+    token = (await world.sync(ALICE))["next_batch"]
+    waiting = asyncio.ensure_future(world.sync(ALICE, token, timeout_ms=60_000))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    world.notifier.close()
+    assert "rooms" not in await asyncio.wait_for(waiting, 1)
+
+
+async def test_newly_joined_room_has_full_state_and_earlier_messages(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    before = await world.send(ALICE, room_id)
+    token = (await world.sync(BOB))["next_batch"]
+    join = await world.join(BOB, room_id)
+    room = joined(await world.sync(BOB, token), room_id)
+    assert event_ids(room["timeline"])[-2:] == [before, join]
+    memberships = [event["unsigned"]["membership"] for event in room["timeline"]["events"]]
+    assert memberships[-2:] == ["leave", "join"]
+
+
+async def test_history_that_is_for_members_only_is_hidden_from_who_joined_later(world: World) -> None:
+    room_id = await world.create_room(ALICE, visibility="joined")
+    before = await world.send(ALICE, room_id)
+    join = await world.join(BOB, room_id)
+    room = joined(await world.sync(BOB), room_id)
+    assert before not in event_ids(room["timeline"])
+    assert join in event_ids(room["timeline"])
+
+
+async def test_who_is_kicked_sees_the_kick_and_nothing_after_it(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    token = (await world.sync(BOB))["next_batch"]
+    sent = await world.send(ALICE, room_id)
+    kick = await world.member(ALICE, room_id, BOB, "leave")
+    await world.send(ALICE, room_id)
+    answer = await world.sync(BOB, token)
+    assert room_id not in answer["rooms"].get("join", {})
+    assert event_ids(answer["rooms"]["leave"][room_id]["timeline"]) == [sent, kick]
+    assert "rooms" not in await world.sync(BOB, answer["next_batch"])
+
+
+async def test_an_invite_comes_with_stripped_state(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    token = (await world.sync(BOB))["next_batch"]
+    await world.member(ALICE, room_id, BOB, "invite")
+    answer = await world.sync(BOB, token)
+    events = answer["rooms"]["invite"][room_id]["invite_state"]["events"]
+    assert {"m.room.create", "m.room.join_rules", "m.room.member"} <= {event["type"] for event in events}
+    assert all(set(event) == {"type", "state_key", "sender", "content"} for event in events)
+
+
+async def test_a_rejected_invite_shows_up_as_left_without_history(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.member(ALICE, room_id, BOB, "invite")
+    token = (await world.sync(BOB))["next_batch"]
+    leave = await world.member(BOB, room_id, BOB, "leave")
+    answer = await world.sync(BOB, token)
+    assert event_ids(answer["rooms"]["leave"][room_id]["timeline"]) == [leave]
+    assert answer["rooms"]["leave"][room_id]["state"]["events"] == []
+
+
+async def test_a_gap_is_limited_and_its_state_changes_come_in_state(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    token = (await world.sync(ALICE))["next_batch"]
+    name = await world.send(ALICE, room_id, "m.room.name", {"name": "new"}, state_key="")
+    sent = [await world.send(ALICE, room_id) for _ in range(11)]
+    room = joined(await world.sync(ALICE, token), room_id)
+    assert room["timeline"]["limited"] is True
+    assert event_ids(room["timeline"]) == sent[1:]
+    assert event_ids(room["state"]) == [name]
+
+
+async def test_transaction_id_is_for_the_sending_device_only(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    token = (await world.sync(ALICE))["next_batch"]
+    await world.send(ALICE, room_id, sent_by=SentBy("DEVICE", "txn1"))
+    mine = joined(await world.sync(ALICE, token), room_id)["timeline"]["events"][0]
+    other = joined(await world.sync(ALICE, token, device_id="OTHER"), room_id)["timeline"]["events"][0]
+    assert mine["unsigned"]["transaction_id"] == "txn1"
+    assert "transaction_id" not in other["unsigned"]
+
+
+async def test_lazy_members_are_those_of_senders_and_are_sent_once(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    await world.join(CAROL, room_id)
+    for _ in range(10):
+        await world.send(ALICE, room_id)
+    lazy = {"room": {"state": {"lazy_load_members": True}, "timeline": {"limit": 5}}}
+    answer = await world.sync(ALICE, filter=lazy)
+    members = [e["state_key"] for e in joined(answer, room_id)["state"]["events"] if e["type"] == "m.room.member"]
+    assert ALICE in members
+    await world.send(CAROL, room_id)
+    answer = await world.sync(ALICE, answer["next_batch"], filter=lazy)
+    await world.send(CAROL, room_id)
+    again = await world.sync(ALICE, answer["next_batch"], filter=lazy)
+    assert joined(again, room_id)["state"]["events"] == []
+
+
+async def test_state_after_is_the_state_at_the_end_of_the_timeline(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    token = (await world.sync(ALICE))["next_batch"]
+    name = await world.send(ALICE, room_id, "m.room.name", {"name": "new"}, state_key="")
+    room = joined(await world.sync(ALICE, token, use_state_after=True), room_id)
+    assert event_ids(room["state_after"]) == [name]
+    assert "state" not in room
+
+
+async def test_unread_counts_grow_with_messages_and_vanish_with_a_receipt(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    token = (await world.sync(BOB))["next_batch"]
+    await world.send(ALICE, room_id)
+    mention = {"body": "bob", "msgtype": "m.text", "m.mentions": {"user_ids": [BOB]}}
+    last = await world.send(ALICE, room_id, content=mention)
+    answer = await world.sync(BOB, token)
+    assert joined(answer, room_id)["unread_notifications"] == {"highlight_count": 1, "notification_count": 2}
+    assert joined(await world.sync(BOB), room_id)["unread_notifications"]["notification_count"] == 2
+    await world.receipts.send(BOB, room_id, "m.read", last)
+    answer = await world.sync(BOB, answer["next_batch"])
+    assert joined(answer, room_id)["unread_notifications"] == {"highlight_count": 0, "notification_count": 0}
+    assert joined(answer, room_id)["ephemeral"]["events"][0]["content"][last]["m.read"][BOB]["ts"]
+
+
+async def test_private_receipts_are_shown_to_their_user_only(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    sent = await world.send(ALICE, room_id)
+    alice, bob = (await world.sync(ALICE))["next_batch"], (await world.sync(BOB))["next_batch"]
+    await world.receipts.send(BOB, room_id, "m.read.private", sent)
+    assert "ephemeral" in joined(await world.sync(BOB, bob), room_id)
+    assert "ephemeral" not in joined(await world.sync(ALICE, alice), room_id)
+
+
+async def test_typing_is_told_and_ends_by_itself(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    token = (await world.sync(ALICE))["next_batch"]
+    world.typing.set(BOB, room_id, True, 5_000)
+    answer = await world.sync(ALICE, token)
+    assert joined(answer, room_id)["ephemeral"]["events"] == [{"type": "m.typing", "content": {"user_ids": [BOB]}}]
+    for _ in range(8):
+        await asyncio.sleep(0)
+        world.clock.advance(1)
+        await asyncio.sleep(0)
+    answer = await world.sync(ALICE, answer["next_batch"])
+    assert joined(answer, room_id)["ephemeral"]["events"][0]["content"] == {"user_ids": []}
+
+
+async def test_messages_of_ignored_users_are_left_out(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    await world.account_data.put(ALICE, "", "m.ignored_user_list", {"ignored_users": {BOB: {}}})
+    token = (await world.sync(ALICE))["next_batch"]
+    await world.send(BOB, room_id)
+    sent = await world.send(ALICE, room_id)
+    assert event_ids(joined(await world.sync(ALICE, token), room_id)["timeline"]) == [sent]
+
+
+async def test_account_data_and_tags_arrive(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    token = (await world.sync(ALICE))["next_batch"]
+    await world.account_data.put(ALICE, "", "org.example", {"a": 1})
+    await world.account_data.put_tag(ALICE, room_id, "m.favourite", {"order": 0.5})
+    answer = await world.sync(ALICE, token)
+    assert answer["account_data"]["events"] == [{"type": "org.example", "content": {"a": 1}}]
+    assert joined(answer, room_id)["account_data"]["events"][0]["content"]["tags"] == {"m.favourite": {"order": 0.5}}
+
+
+async def test_presence_of_who_shares_a_room_is_told(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    await world.sync(BOB)
+    token = (await world.sync(ALICE))["next_batch"]
+    await world.sync(BOB, set_presence="online")
+    answer = await world.sync(ALICE, token)
+    assert answer["presence"]["events"][0]["sender"] == BOB
+    assert answer["presence"]["events"][0]["content"]["presence"] == "online"
+
+
+async def test_a_token_older_than_the_process_is_served_from_the_database(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    token = (await world.sync(BOB))["next_batch"]
+    sent = await world.send(ALICE, room_id)
+    await world.receipts.send(ALICE, room_id, "m.read", sent)
+    other = await world.create_room(ALICE)
+    await world.member(ALICE, other, BOB, "invite")
+    world.notifier.reset()
+    answer = await world.sync(BOB, token)
+    assert event_ids(joined(answer, room_id)["timeline"]) == [sent]
+    assert joined(answer, room_id)["ephemeral"]["events"][0]["content"][sent]["m.read"]
+    assert other in answer["rooms"]["invite"]
+
+
+async def test_a_redacted_event_is_shown_redacted_later(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    sent = await world.send(ALICE, room_id)
+    await world.sync(ALICE)
+    await world.send(ALICE, room_id, "m.room.redaction", {"redacts": sent}, redacts=sent)
+    events = joined(await world.sync(ALICE), room_id)["timeline"]["events"]
+    assert [event["content"] for event in events if event["event_id"] == sent] == [{}]
