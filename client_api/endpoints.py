@@ -4,11 +4,180 @@ Operation ids, methods and paths are the specification's (client-server-api). Ro
 module.
 """
 
+from client_api.directory import DirectoryHandlers
 from client_api.media import MediaHandlers
+from client_api.membership import MembershipHandlers
+from client_api.messages import MessageHandlers
+from client_api.rooms import RoomHandlers
 from homeserver.web.endpoint import Auth, Endpoint
 
 # --- rooms, membership, messages, directory -------------------------------------------------------------------------
-ROOMS: tuple[Endpoint, ...] = ()
+ROOMS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "createRoom",
+        "POST",
+        "/_matrix/client/v3/createRoom",
+        RoomHandlers.create_room,
+        limit="room_creation",
+        body="createRoom",
+    ),
+    Endpoint("getJoinedRooms", "GET", "/_matrix/client/v3/joined_rooms", RoomHandlers.joined_rooms, Auth.GUEST_OK),
+    Endpoint("getRoomState", "GET", "/_matrix/client/v3/rooms/{roomId}/state", RoomHandlers.state, Auth.GUEST_OK),
+    Endpoint(
+        "getRoomStateWithKey",
+        "GET",
+        "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
+        RoomHandlers.state_event,
+        Auth.GUEST_OK,
+        also=("/_matrix/client/v3/rooms/{roomId}/state/{eventType}", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}", "/_matrix/client/api/v1/rooms/{roomId}/state/{eventType}"),
+    ),
+    Endpoint(
+        "getMembersByRoom",
+        "GET",
+        "/_matrix/client/v3/rooms/{roomId}/members",
+        RoomHandlers.members,
+        Auth.GUEST_OK,
+    ),
+    Endpoint(
+        "getJoinedMembersByRoom",
+        "GET",
+        "/_matrix/client/v3/rooms/{roomId}/joined_members",
+        RoomHandlers.joined_members,
+        Auth.GUEST_OK,
+    ),
+    Endpoint(
+        "joinRoomById",
+        "POST",
+        "/_matrix/client/v3/rooms/{roomId}/join",
+        MembershipHandlers.join,
+        Auth.GUEST_OK,
+        limit="join",
+        body="joinRoomById",
+    ),
+    Endpoint(
+        "joinRoom",
+        "POST",
+        "/_matrix/client/v3/join/{roomIdOrAlias}",
+        MembershipHandlers.join_by_id_or_alias,
+        Auth.GUEST_OK,
+        limit="join",
+        body="joinRoom",
+    ),
+    Endpoint(
+        "knockRoom",
+        "POST",
+        "/_matrix/client/v3/knock/{roomIdOrAlias}",
+        MembershipHandlers.knock,
+        limit="join",
+        body="knockRoom",
+    ),
+    Endpoint(
+        "inviteUser",
+        "POST",
+        "/_matrix/client/v3/rooms/{roomId}/invite",
+        MembershipHandlers.invite,
+        limit="invite",
+        body="",
+    ),
+    Endpoint(
+        "leaveRoom",
+        "POST",
+        "/_matrix/client/v3/rooms/{roomId}/leave",
+        MembershipHandlers.leave,
+        Auth.GUEST_OK,
+        limit="join",
+        body="leaveRoom",
+    ),
+    Endpoint("kick", "POST", "/_matrix/client/v3/rooms/{roomId}/kick", MembershipHandlers.kick, body="kick"),
+    Endpoint("ban", "POST", "/_matrix/client/v3/rooms/{roomId}/ban", MembershipHandlers.ban, body="ban"),
+    Endpoint("unban", "POST", "/_matrix/client/v3/rooms/{roomId}/unban", MembershipHandlers.unban, body="unban"),
+    Endpoint(
+        "forgetRoom",
+        "POST",
+        "/_matrix/client/v3/rooms/{roomId}/forget",
+        MembershipHandlers.forget,
+        Auth.GUEST_OK,
+        limit="join",
+    ),
+    Endpoint(
+        "sendMessage",
+        "PUT",
+        "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}",
+        MessageHandlers.send,
+        Auth.GUEST_OK,
+        limit="message",
+        body="",
+        transaction=True,
+        any_text=True,
+    ),
+    Endpoint(
+        "setRoomStateWithKey",
+        "PUT",
+        "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
+        MessageHandlers.set_state,
+        Auth.GUEST_OK,
+        limit="message",
+        body="",
+        also=("/_matrix/client/v3/rooms/{roomId}/state/{eventType}", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}", "/_matrix/client/api/v1/rooms/{roomId}/state/{eventType}"),
+        any_text=True,
+    ),
+    Endpoint(
+        "redactEvent",
+        "PUT",
+        "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}",
+        MessageHandlers.redact,
+        Auth.GUEST_OK,
+        limit="message",
+        body="redactEvent",
+        transaction=True,
+    ),
+    Endpoint(
+        "getRoomIdByAlias",
+        "GET",
+        "/_matrix/client/v3/directory/room/{roomAlias}",
+        DirectoryHandlers.resolve,
+        Auth.NONE,
+    ),
+    Endpoint(
+        "setRoomAlias",
+        "PUT",
+        "/_matrix/client/v3/directory/room/{roomAlias}",
+        DirectoryHandlers.create,
+        body="setRoomAlias",
+    ),
+    Endpoint("deleteRoomAlias", "DELETE", "/_matrix/client/v3/directory/room/{roomAlias}", DirectoryHandlers.delete),
+    Endpoint(
+        "getLocalAliases",
+        "GET",
+        "/_matrix/client/v3/rooms/{roomId}/aliases",
+        DirectoryHandlers.aliases,
+        Auth.GUEST_OK,
+        limit="general",
+    ),
+    Endpoint(
+        "getRoomVisibilityOnDirectory",
+        "GET",
+        "/_matrix/client/v3/directory/list/room/{roomId}",
+        DirectoryHandlers.visibility,
+        Auth.NONE,
+    ),
+    Endpoint(
+        "setRoomVisibilityOnDirectory",
+        "PUT",
+        "/_matrix/client/v3/directory/list/room/{roomId}",
+        DirectoryHandlers.set_visibility,
+        body="setRoomVisibilityOnDirectory",
+    ),
+    Endpoint("getPublicRooms", "GET", "/_matrix/client/v3/publicRooms", DirectoryHandlers.public_rooms, Auth.OPTIONAL),
+    Endpoint(
+        "queryPublicRooms",
+        "POST",
+        "/_matrix/client/v3/publicRooms",
+        DirectoryHandlers.search_public_rooms,
+        Auth.GUEST_OK,
+        body="queryPublicRooms",
+    ),
+)
 
 # --- sync, timeline, ephemeral, account data, push rules ------------------------------------------------------------
 SYNC: tuple[Endpoint, ...] = ()

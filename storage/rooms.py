@@ -110,3 +110,24 @@ async def state_bodies(tx: Read, room_nids: Sequence[int], keys: Sequence[str]) 
         .where(current_state.c.room_nid.in_(room_nids), current_state.c.state_key == "", current_state.c.type.in_(keys))
     )
     return await tx.fetch_all(statement)
+
+
+async def last_event_before(
+    tx: Read, room_nid: int, *, position: int | None = None, place: tuple[int, int] | None = None
+) -> str | None:
+    """The id of the room's newest accepted event: up to `position` in the log, or of the timeline before `place` (depth,
+    position)."""
+    statement = select(events.c.event_id).where(
+        events.c.room_nid == room_nid,
+        events.c.outlier.is_(False),
+        events.c.rejected.is_(None),
+        events.c.soft_failed.is_(False),
+    )
+    if position is not None:
+        statement = statement.where(events.c.position <= position).order_by(events.c.position.desc())
+    if place is not None:
+        depth, number = place
+        before = or_(events.c.depth < depth, and_(events.c.depth == depth, events.c.position < number))
+        statement = statement.where(before).order_by(events.c.depth.desc(), events.c.position.desc())
+    found: str | None = await tx.fetch_value(statement.limit(1))
+    return found
