@@ -108,7 +108,7 @@ async def thumbnail_of(
 ) -> ThumbnailRow | None:
     """The thumbnail that was made for this size."""
     table = media_thumbnails.c
-    statement = select(*table).where(
+    statement = _all_thumbnails().where(
         table.origin == origin,
         table.media_id == media_id,
         table.width == width,
@@ -116,7 +116,7 @@ async def thumbnail_of(
         table.method == method,
     )
     row = await tx.fetch_one(statement)
-    return None if row is None else ThumbnailRow(**row._mapping)
+    return None if row is None else ThumbnailRow(*row)
 
 
 def put_thumbnail(tx: Write, row: ThumbnailRow) -> None:
@@ -145,8 +145,8 @@ async def unasked_remote(tx: Read, origin: str, before_ms: int, limit: int) -> S
 async def thumbnails_of(tx: Read, origin: str, media_id: str) -> Sequence[ThumbnailRow]:
     """Every thumbnail of one id."""
     table = media_thumbnails.c
-    rows = await tx.fetch_all(select(*table).where(table.origin == origin, table.media_id == media_id))
-    return [ThumbnailRow(**row._mapping) for row in rows]
+    rows = await tx.fetch_all(_all_thumbnails().where(table.origin == origin, table.media_id == media_id))
+    return [ThumbnailRow(*row) for row in rows]
 
 
 async def delete(tx: Write, origin: str, media_id: str, *, unless_asked_since: int | None) -> bool:
@@ -181,6 +181,10 @@ def _is(origin: str, media_id: str) -> ColumnElement[bool]:
 
 def _all_media() -> Select[Any]:
     return select(*(media.c[name] for name in MediaRow.__slots__))
+
+
+def _all_thumbnails() -> Select[Any]:
+    return select(*(media_thumbnails.c[name] for name in ThumbnailRow.__slots__))
 
 
 async def _media(tx: Read, statement: Select[Any]) -> list[MediaRow]:

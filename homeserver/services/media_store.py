@@ -50,7 +50,7 @@ class MediaStore:
                 await draft.add(batch)
             return await draft.keep(self)
         finally:
-            draft.discard()
+            await draft.discard()
 
     async def keep(self, data: bytes) -> StoredFile:
         """Keep something small."""
@@ -93,14 +93,17 @@ class _Draft:
         await self._settle()
         return StoredFile(self._hash.hexdigest(), self._size)
 
-    def discard(self) -> None:
+    async def discard(self) -> None:
         """Remove what was not kept."""
-        writing = self._writing
-        if writing is not None and not writing.done():
-            # A thread cannot be stopped, and must not find its file closed: cleaning up waits for it.
-            writing.add_done_callback(lambda _: self._remove())
-        else:
-            self._remove()
+        try:
+            with suppress(OSError):
+                await self._settle()
+        finally:
+            writing = self._writing
+            if writing is None or writing.done():
+                self._remove()
+            else:  # cancelled again: a thread cannot be stopped, and must not find its file closed
+                writing.add_done_callback(lambda _: self._remove())
 
     def _start(self, work: Callable[[Any], None], argument: Any) -> None:
         self._writing = asyncio.get_running_loop().run_in_executor(None, work, argument)

@@ -113,10 +113,12 @@ def _turned(image: "Image", orientation: int) -> "Image":
 
 
 def _encoded(image: "Image", profile: bytes | None) -> Picture:
-    """PNG where it is transparent, else JPEG. Nothing but the colour profile goes with it: no place, no camera."""
+    """PNG where anything is transparent, else JPEG. Nothing but the colour profile goes with it: no place, no camera."""
     output = io.BytesIO()
     more: dict[str, Any] = {"icc_profile": profile if profile and len(profile) <= _MAX_PROFILE else None}
     image.info = {}
+    if image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
+        image = image.convert("RGB")  # screenshots: able to be transparent, and never are
     if image.mode == "RGBA":
         image.save(output, "PNG", **more)
         return Picture(output.getvalue(), "image/png")
