@@ -4,12 +4,22 @@ Operation ids, methods and paths are the specification's (client-server-api). Ro
 module.
 """
 
+from client_api.account_data import AccountDataHandlers
 from client_api.directory import DirectoryHandlers
+from client_api.ephemeral import EphemeralHandlers
 from client_api.media import MediaHandlers
 from client_api.membership import MembershipHandlers
 from client_api.messages import MessageHandlers
+from client_api.push_rules import PushRulesHandlers
 from client_api.rooms import RoomHandlers
+from client_api.sync import SyncHandlers
+from client_api.timeline import TimelineHandlers
 from homeserver.web.endpoint import Auth, Endpoint
+
+# An empty state key may be left out, with its slash.
+_WITHOUT_STATE_KEY = tuple(
+    f"/_matrix/client/{version}/rooms/{{roomId}}/state/{{eventType}}" for version in ("v3", "r0", "api/v1")
+)
 
 # --- rooms, membership, messages, directory -------------------------------------------------------------------------
 ROOMS: tuple[Endpoint, ...] = (
@@ -29,7 +39,7 @@ ROOMS: tuple[Endpoint, ...] = (
         "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
         RoomHandlers.state_event,
         Auth.GUEST_OK,
-        also=("/_matrix/client/v3/rooms/{roomId}/state/{eventType}", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}", "/_matrix/client/api/v1/rooms/{roomId}/state/{eventType}"),
+        also=_WITHOUT_STATE_KEY,
     ),
     Endpoint(
         "getMembersByRoom",
@@ -118,7 +128,7 @@ ROOMS: tuple[Endpoint, ...] = (
         Auth.GUEST_OK,
         limit="message",
         body="",
-        also=("/_matrix/client/v3/rooms/{roomId}/state/{eventType}", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}", "/_matrix/client/api/v1/rooms/{roomId}/state/{eventType}"),
+        also=_WITHOUT_STATE_KEY,
         any_text=True,
     ),
     Endpoint(
@@ -180,7 +190,212 @@ ROOMS: tuple[Endpoint, ...] = (
 )
 
 # --- sync, timeline, ephemeral, account data, push rules ------------------------------------------------------------
-SYNC: tuple[Endpoint, ...] = ()
+SYNC: tuple[Endpoint, ...] = (
+    Endpoint("sync", "GET", "/_matrix/client/v3/sync", SyncHandlers.sync, Auth.GUEST_OK),
+    Endpoint(
+        "defineFilter",
+        "POST",
+        "/_matrix/client/v3/user/{userId}/filter",
+        SyncHandlers.define_filter,
+        Auth.GUEST_OK,
+        body="defineFilter",
+        limit="general",
+    ),
+    Endpoint(
+        "getFilter",
+        "GET",
+        "/_matrix/client/v3/user/{userId}/filter/{filterId}",
+        SyncHandlers.get_filter,
+        Auth.GUEST_OK,
+        limit="general",
+    ),
+    Endpoint(
+        "getRoomEvents",
+        "GET",
+        "/_matrix/client/v3/rooms/{roomId}/messages",
+        TimelineHandlers.messages,
+        Auth.GUEST_OK,
+        limit="general",
+    ),
+    Endpoint(
+        "getEventContext",
+        "GET",
+        "/_matrix/client/v3/rooms/{roomId}/context/{eventId}",
+        TimelineHandlers.context,
+        Auth.GUEST_OK,
+        limit="general",
+    ),
+    Endpoint(
+        "getOneRoomEvent",
+        "GET",
+        "/_matrix/client/v3/rooms/{roomId}/event/{eventId}",
+        TimelineHandlers.event,
+        Auth.GUEST_OK,
+        limit="general",
+    ),
+    Endpoint(
+        "setTyping",
+        "PUT",
+        "/_matrix/client/v3/rooms/{roomId}/typing/{userId}",
+        EphemeralHandlers.set_typing,
+        Auth.GUEST_OK,
+        body="setTyping",
+        limit="ephemeral",
+    ),
+    Endpoint(
+        "postReceipt",
+        "POST",
+        "/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}",
+        EphemeralHandlers.post_receipt,
+        Auth.GUEST_OK,
+        body="postReceipt",
+        limit="ephemeral",
+    ),
+    Endpoint(
+        "setReadMarker",
+        "POST",
+        "/_matrix/client/v3/rooms/{roomId}/read_markers",
+        EphemeralHandlers.set_read_marker,
+        Auth.GUEST_OK,
+        body="setReadMarker",
+        limit="ephemeral",
+    ),
+    Endpoint(
+        "setPresence",
+        "PUT",
+        "/_matrix/client/v3/presence/{userId}/status",
+        EphemeralHandlers.set_presence,
+        body="setPresence",
+        limit="ephemeral",
+    ),
+    Endpoint(
+        "getPresence",
+        "GET",
+        "/_matrix/client/v3/presence/{userId}/status",
+        EphemeralHandlers.get_presence,
+        limit="general",
+    ),
+    Endpoint(
+        "setAccountData",
+        "PUT",
+        "/_matrix/client/v3/user/{userId}/account_data/{type}",
+        AccountDataHandlers.put,
+        body="setAccountData",
+        limit="general",
+    ),
+    Endpoint(
+        "getAccountData",
+        "GET",
+        "/_matrix/client/v3/user/{userId}/account_data/{type}",
+        AccountDataHandlers.get,
+        limit="general",
+    ),
+    Endpoint(
+        "setAccountDataPerRoom",
+        "PUT",
+        "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}",
+        AccountDataHandlers.put_of_room,
+        body="setAccountDataPerRoom",
+        limit="general",
+    ),
+    Endpoint(
+        "getAccountDataPerRoom",
+        "GET",
+        "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}",
+        AccountDataHandlers.get_of_room,
+        limit="general",
+    ),
+    Endpoint(
+        "getRoomTags",
+        "GET",
+        "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags",
+        AccountDataHandlers.tags,
+        limit="general",
+    ),
+    Endpoint(
+        "setRoomTag",
+        "PUT",
+        "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}",
+        AccountDataHandlers.put_tag,
+        body="setRoomTag",
+        limit="general",
+    ),
+    Endpoint(
+        "deleteRoomTag",
+        "DELETE",
+        "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}",
+        AccountDataHandlers.delete_tag,
+        limit="general",
+    ),
+    Endpoint(
+        "getPushRules",
+        "GET",
+        "/_matrix/client/v3/pushrules/",
+        PushRulesHandlers.get_all,
+        also=("/_matrix/client/v3/pushrules",),
+        limit="general",
+    ),
+    Endpoint(
+        "getPushRulesGlobal",
+        "GET",
+        "/_matrix/client/v3/pushrules/global/",
+        PushRulesHandlers.get_global,
+        also=("/_matrix/client/v3/pushrules/global",),
+        limit="general",
+    ),
+    Endpoint(
+        "getPushRule",
+        "GET",
+        "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}",
+        PushRulesHandlers.get,
+        limit="general",
+    ),
+    Endpoint(
+        "setPushRule",
+        "PUT",
+        "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}",
+        PushRulesHandlers.put,
+        body="setPushRule",
+        limit="general",
+    ),
+    Endpoint(
+        "deletePushRule",
+        "DELETE",
+        "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}",
+        PushRulesHandlers.delete,
+        limit="general",
+    ),
+    Endpoint(
+        "isPushRuleEnabled",
+        "GET",
+        "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled",
+        PushRulesHandlers.get_enabled,
+        limit="general",
+    ),
+    Endpoint(
+        "setPushRuleEnabled",
+        "PUT",
+        "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled",
+        PushRulesHandlers.set_enabled,
+        body="setPushRuleEnabled",
+        limit="general",
+    ),
+    Endpoint(
+        "getPushRuleActions",
+        "GET",
+        "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions",
+        PushRulesHandlers.get_actions,
+        limit="general",
+    ),
+    Endpoint(
+        "setPushRuleActions",
+        "PUT",
+        "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions",
+        PushRulesHandlers.set_actions,
+        body="setPushRuleActions",
+        limit="general",
+    ),
+)
 
 # --- server information, login, accounts, devices, keys, profiles ---------------------------------------------------
 ACCOUNTS: tuple[Endpoint, ...] = ()

@@ -115,8 +115,8 @@ async def state_bodies(tx: Read, room_nids: Sequence[int], keys: Sequence[str]) 
 async def last_event_before(
     tx: Read, room_nid: int, *, position: int | None = None, place: tuple[int, int] | None = None
 ) -> str | None:
-    """The id of the room's newest accepted event: up to `position` in the log, or of the timeline before `place` (depth,
-    position)."""
+    """The id of the room's newest accepted event: up to `position` in the log, or of the timeline before `place`
+    (depth, position)."""
     statement = select(events.c.event_id).where(
         events.c.room_nid == room_nid,
         events.c.outlier.is_(False),

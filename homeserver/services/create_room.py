@@ -60,8 +60,8 @@ class CreateRoom:
     async def create(self, requester: "Requester", body: Mapping[str, Any]) -> tuple[str, str | None]:
         """Create a room as the body of a createRoom request says; returns (room id, alias or None).
 
-        Raises `BadJson`, `InvalidParam`, `UnsupportedRoomVersion`, `RoomInUse` for a taken alias, `InvalidRoomState` where the
-        events that were asked for do not allow each other.
+        Raises `BadJson`, `InvalidParam`, `UnsupportedRoomVersion`, `RoomInUse` for a taken alias, `InvalidRoomState`
+        where the events that were asked for do not allow each other.
         """
         version = self._version(body.get("room_version"))
         new = parse(body)

@@ -66,7 +66,8 @@ class Directory:
         return found.room_id, sorted(servers, key=lambda server: server != self._server_name)
 
     async def create(self, requester: "Requester", alias: str, room_id: str) -> None:
-        """Point an alias of this server to a room that the user is in. Raises `InvalidParam`, `Forbidden`, `RoomInUse`."""
+        """Point an alias of this server to a room that the user is in. Raises `InvalidParam`, `Forbidden`,
+        `RoomInUse`."""
         if not is_valid_room_alias(alias) or any(character.isspace() for character in alias):
             raise InvalidParam("That is not a room alias")
         if not self._is_local(alias):
@@ -88,7 +89,8 @@ class Directory:
         await room_aliases.add(tx, RoomAlias(alias, room_id, list(servers), creator))
 
     async def delete(self, requester: "Requester", alias: str) -> None:
-        """Remove an alias: one's own, or with the power to set the room's canonical alias. Raises `NotFound`, `Forbidden`."""
+        """Remove an alias: one's own, or with the power to set the room's canonical alias. Raises `NotFound`,
+        `Forbidden`."""
         async with self._database.read() as tx:
             found = await room_aliases.get(tx, alias)
         if found is None:
@@ -107,7 +109,8 @@ class Directory:
             await self._drop_from_canonical(requester, head, alias)
 
     async def aliases_of(self, requester: "Requester", room_id: str) -> list[str]:
-        """The aliases that this server has for a room. Raises `Forbidden` for who is not in it, unless all may read it."""
+        """The aliases that this server has for a room. Raises `Forbidden` for who is not in it, unless all may read
+        it."""
         head = await self._heads.get(room_id)
         if head is None:
             raise Forbidden("You are not in the room")

@@ -1,7 +1,7 @@
 """Requests with a transaction id happen once, however often they are sent.
 
-https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers: the scope of an id is a device and an endpoint.
-What a device did lately is in memory, so that a new request is known to be new without asking the database.
+https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers: the scope of an id is a device and an
+endpoint. What a device did lately is in memory, so that a new request is known to be new without asking the database.
 """
 
 import asyncio

@@ -112,7 +112,8 @@ class Membership:
         return {**profile, **extra, "membership": "invite"}
 
     async def leave(self, requester: "Requester", room_id: str, *, reason: str | None = None) -> None:
-        """Leave a room, reject an invite, or take back a knock. Raises `Forbidden` for those who are nothing in the room."""
+        """Leave a room, reject an invite, or take back a knock. Raises `Forbidden` for those who are nothing in the
+        room."""
         user_id = requester.user_id
         head = await self._heads.get(room_id)
         membership = await self._membership_of(room_id, user_id)

@@ -50,8 +50,8 @@ class OutOfRoom:
         self._randomness = randomness
 
     async def servers(self, room_id: str, user_id: str, via: Sequence[str] = ()) -> list[str]:
-        """Other servers that may be in the room: those named by the client, that of whoever invited the user, those that
-        were in it when this server last was, and (in the older room versions) that of the room id."""
+        """Other servers that may be in the room: those named by the client, that of whoever invited the user, those
+        that were in it when this server last was, and (in the older room versions) that of the room id."""
         found = [server for server in via if is_valid_server_name(server)]
         async with self._database.read() as tx:
             membership = await memberships.membership_of(tx, room_id, user_id)

@@ -1,5 +1,5 @@
-"""The one writer of events. Whoever has decided about an event appends it here, inside a write; all that follows from it
-is put off with it: body, graphs, state, members, servers, counts, hints.
+"""The one writer of events. Whoever has decided about an event appends it here, inside a write; all that follows from
+it is put off with it: body, graphs, state, members, servers, counts, hints.
 
 server-server-api §Checks performed on receipt of a PDU, and §Soft failure, say what becomes of which event.
 """
@@ -27,8 +27,8 @@ class PushCounter(Protocol):
     """Counts events that notify, and keeps what differs from that for single users."""
 
     def on_event(self, tx: Write, draft: HeadDraft, event: Event, position: Position) -> tuple[int, int]:
-        """Called for every new event of the timeline, the draft having the state after it. Returns what the room's count
-        of notifying events is with this one, and that of its thread (0 where the event does not notify)."""
+        """Called for every new event of the timeline, the draft having the state after it. Returns what the room's
+        count of notifying events is with this one, and that of its thread (0 where the event does not notify)."""
         ...
 
     def thread_of(self, tx: Write, event: Event) -> str | None:
@@ -83,11 +83,11 @@ class PersistEvent:
         """Add an event to the room of the draft; an event that is stored already comes back as it is, unless it was an
         outlier and now takes its place.
 
-        `snapshot_before` is the state before the event; None means that of the draft, or for a backfilled event that it is not
-        known. A backfilled event changes neither the extremities nor the current state; nor does a rejected or
-        soft-failed one. An outlier has no place in the timeline. The auth events must be stored, or come in the same
-        batch before; `known` are events at hand, so that they need not be read. Raises `MissingEvents` where state has to
-        be resolved of events that are not there.
+        `snapshot_before` is the state before the event; None means that of the draft, or for a backfilled event that
+        it is not known. A backfilled event changes neither the extremities nor the current state; nor does a rejected
+        or soft-failed one. An outlier has no place in the timeline. The auth events must be stored, or come in the same
+        batch before; `known` are events at hand, so that they need not be read. Raises `MissingEvents` where state
+        has to be resolved of events that are not there.
         """
         existing = None if is_local else await self._events.get(event.event_id, tx)
         if existing is not None and (not existing.outlier or outlier):
@@ -115,7 +115,8 @@ class PersistEvent:
             await self._extend_head(tx, draft, stored, snapshot, position, {**(known or {}), event.event_id: event})
         if position is not None:
             self._count(tx, draft, stored, position, backfilled)
-        (write_new if existing is None else write_place)(tx, stored, position, None if replaced is None else replaced.nid)
+        replaces_nid = None if replaced is None else replaced.nid
+        (write_new if existing is None else write_place)(tx, stored, position, replaces_nid)
         self._events.appended(tx, stored)
         tx.after_commit(lambda: self._keep(stored, position))
         if position is not None:

@@ -112,7 +112,8 @@ def power_levels_content(new: NewRoom, version: RoomVersion, creators: Iterable[
 
 
 def state_events(new: NewRoom, alias: str | None) -> list[tuple[str, str, dict[str, Any]]]:
-    """(type, state key, content) of what follows the power levels: canonical alias, preset, initial state, name, topic."""
+    """(type, state key, content) of what follows the power levels: canonical alias, preset, initial state, name,
+    topic."""
     events: list[tuple[str, str, dict[str, Any]]] = []
     if alias is not None and ("m.room.canonical_alias", "") not in new.initial_state:
         events.append(("m.room.canonical_alias", "", {"alias": alias}))

@@ -1,5 +1,5 @@
-"""The state and the members of a room, as far as a user may see them: those of now while in the room, those at the end of
-their stay afterwards.
+"""The state and the members of a room, as far as a user may see them: those of now while in the room, those at the
+end of their stay afterwards.
 
 https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
 """
@@ -56,8 +56,8 @@ class RoomReading:
         membership: str | None = None,
         not_membership: str | None = None,
     ) -> bytes:
-        """Member events, as a JSON array: those with `membership`, without those with `not_membership`; of now, or of when the
-        token `at` was given. Raises `Forbidden`, `InvalidParam` for a token that is none."""
+        """Member events, as a JSON array: those with `membership`, without those with `not_membership`; of now, or of
+        when the token `at` was given. Raises `Forbidden`, `InvalidParam` for a token that is none."""
         state = await self._visible(requester, room_id)
         if at:
             state = await self._state_at(room_id, at)

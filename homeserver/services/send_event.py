@@ -63,16 +63,17 @@ class SendEvent:
         draft: EventDraft,
         *,
         txn_id: str | None = None,
+        txn_target: str = "",
         origin_server_ts: int | None = None,
     ) -> str:
-        """Send an event and return its id. The same transaction id gives the same event.
+        """Send an event and return its id. The same transaction id (for the same `txn_target`) gives the same event.
 
         A state event that would change nothing is not sent: the id of the current one comes back. Raises `Forbidden`,
         `TooLarge`, `BadJson`.
         """
         scope, sent_by = None, None
         if txn_id is not None and requester.device_id is not None:
-            scope = Scope(requester.user_id, requester.device_id, f"send:{room_id}:{draft.type}:{txn_id}")
+            scope = Scope(requester.user_id, requester.device_id, f"send:{room_id}:{draft.type}:{txn_target}:{txn_id}")
             sent_by = SentBy(requester.device_id, txn_id)
         head = await self.require_head(room_id)
 
@@ -111,7 +112,7 @@ class SendEvent:
             if levels.user(requester.user_id) < levels.redact:
                 raise Forbidden("Your power level is too low to redact events of others")
         draft = EventDraft("m.room.redaction", requester.user_id, dict(content), room_id, redacts=event_id)
-        return await self.send(requester, room_id, draft, txn_id=None if txn_id is None else f"{event_id}:{txn_id}")
+        return await self.send(requester, room_id, draft, txn_id=txn_id, txn_target=event_id)
 
     # --- for services that send as part of their own writes
 
