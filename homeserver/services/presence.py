@@ -19,9 +19,11 @@ from homeserver.errors import InvalidParam
 from homeserver.runtime.bus import Bus, Hint
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
+from homeserver.services.events import StoredEvent
 from homeserver.services.notifier import Notifier
 from homeserver.services.room_heads import RoomHeads
 from homeserver.services.sync.users import SyncUsers
+from storage import memberships
 from storage import presence as storage
 from storage.database import Database, Write
 from storage.presence import PresenceRow
@@ -188,6 +190,14 @@ class Presence:
                 found.append(state)
         return found
 
+    async def may_see(self, user_id: str, other_id: str) -> bool:
+        """Whether a local user shares a room with somebody; from the database where it must be."""
+        user = await self._sync_users.get(user_id, None)
+        if self.share_a_room(user_id, other_id):
+            return True
+        async with self._db.read() as tx:
+            return not user.joined.keys().isdisjoint(await memberships.joined_room_ids(tx, other_id))
+
     def share_a_room(self, user_id: str, other_id: str) -> bool:
         """Whether two users are in one room; `user_id` syncs here. Only looks into memory."""
         user, other = self._sync_users.cached(user_id), self._sync_users.cached(other_id)
@@ -290,6 +300,8 @@ class Presence:
 
     def _on_hints(self, hints: Sequence[Hint]) -> None:
         for hint in hints:
+            if hint.stream == Stream.EVENTS and isinstance(hint.payload, StoredEvent) and hint.payload.is_local:
+                self.active(hint.payload.event.sender)
             if hint.stream != Stream.PRESENCE or not isinstance(hint.payload, dict):
                 continue
             user_id, told = hint.keys[0], hint.payload
