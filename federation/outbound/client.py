@@ -232,12 +232,19 @@ class FederationClient:
         target = target_of(V1, ["media", "download", media_id], {"timeout_ms": timeout_ms})
         return await self._requests.send(destination, "GET", target, timeout_factor=PATIENT, max_bytes=max_bytes)
 
-    async def media_thumbnail(
-        self, destination: str, media_id: str, query: Mapping[str, str | int | bool], *, max_bytes: int
+    async def download_media_unsigned(
+        self, destination: str, media_id: str, *, max_bytes: int, timeout_ms: int
     ) -> Answer:
-        """`query`: width, height, method, animated, timeout_ms."""
-        target = target_of(V1, ["media", "thumbnail", media_id], query)
-        return await self._requests.send(destination, "GET", target, timeout_factor=PATIENT, max_bytes=max_bytes)
+        """The endpoint of before authenticated media, for servers that have no other. The answer is the file."""
+        query = {"allow_remote": False, "timeout_ms": timeout_ms}
+        target = target_of("/_matrix/media/v3", ["download", destination, media_id], query)
+        return await self._requests.send(
+            destination, "GET", target, timeout_factor=PATIENT, max_bytes=max_bytes, signed=False
+        )
+
+    async def fetch(self, destination: str, url: str, *, max_bytes: int) -> Answer:
+        """GET of a URL that `destination` refers to, on whatever host; not signed."""
+        return await self._requests.fetch(destination, url, max_bytes=max_bytes)
 
 
 def _object(answer: dict[str, Any], name: str, destination: str) -> dict[str, Any]:

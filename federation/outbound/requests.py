@@ -131,6 +131,13 @@ class SignedRequests:
             return answer
         raise self._failure(destination, answer)
 
+    async def fetch(self, destination: str, url: str, *, max_bytes: int) -> Answer:
+        """GET of an https URL that `destination` refers to. Raises `FederationError`."""
+        answer = await self._transport.fetch(url, timeout_s=self._timeout_s, max_bytes=max_bytes)
+        if answer.status not in _SUCCESS:
+            raise FederationError("failed", destination, f"the address it refers to answered {answer.status}")
+        return answer
+
     def _check_destination(self, destination: str, insistent: bool) -> None:
         if destination == self._server_name or not self._is_allowed(destination):
             raise FederationError("not_allowed", destination, "requests to this server are not allowed")

@@ -65,6 +65,10 @@ class Transport(Protocol):
         """Raises `FederationError` (unreachable, timeout, malformed). `target` is path and query, encoded."""
         ...
 
+    async def fetch(self, url: str, *, timeout_s: float, max_bytes: int) -> Answer:
+        """GET of a URL, following no redirects. Raises `FederationError`."""
+        ...
+
     async def close(self) -> None:
         """Ends the connections that are kept open."""
         ...
@@ -140,6 +144,18 @@ class HttpTransport:
                 return await self._try_hosts(destination, address, method, target, headers, body, max_bytes)
         except TimeoutError as error:
             raise FederationError("timeout", destination, f"no answer within {timeout_s:g} s") from error
+
+    async def fetch(self, url: str, *, timeout_s: float, max_bytes: int) -> Answer:
+        if not url.startswith("https://"):
+            raise FederationError("not_allowed", url, "only https is fetched")
+        try:
+            async with asyncio.timeout(timeout_s), self.session().get(url, allow_redirects=False) as response:
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status, headers, await read_bounded(response, max_bytes, url))
+        except TimeoutError as error:
+            raise FederationError("timeout", url, f"no answer within {timeout_s:g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise FederationError("unreachable", url, _named(error)) from error
 
     async def _try_hosts(
         self,

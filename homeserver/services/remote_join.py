@@ -33,6 +33,7 @@ from homeserver.runtime.random import Randomness
 from homeserver.services.event_signatures import EventSignatures
 from homeserver.services.import_room import ImportRoom
 from homeserver.services.outliers import Outliers
+from homeserver.services.receive_pdu import ReceivePdu
 from homeserver.services.room_heads import HeadDraft, RoomHeads
 from storage import memberships
 from storage.database import Database, Write
@@ -54,6 +55,7 @@ class RemoteJoin:
         imports: ImportRoom,
         outliers: Outliers,
         signatures: EventSignatures,
+        receive: ReceivePdu,
         *,
         server_name: str,
         signing_key: SigningKey,
@@ -62,6 +64,7 @@ class RemoteJoin:
     ) -> None:
         self._database = database
         self._client = client
+        self._receive = receive
         self._heads = heads
         self._imports = imports
         self._outliers = outliers
@@ -108,8 +111,9 @@ class RemoteJoin:
         server = server_name_of(event.state_key)
         version = event.room_version
         try:
+            room_state = await self._whole_events(event.room_id, stripped_state)
             pdu = await self._client.invite(
-                server, event.room_id, event.event_id, version.identifier, event.pdu, [dict(e) for e in stripped_state]
+                server, event.room_id, event.event_id, version.identifier, event.pdu, room_state
             )
         except FederationError as error:
             raise _refusal(error) from error
@@ -124,6 +128,18 @@ class RemoteJoin:
         except InvalidEvent as error:
             raise BadGateway(f"{server} did not sign the invite properly") from error
         return Event.from_pdu(signed, version, event.event_id)
+
+    async def _whole_events(
+        self, room_id: str, stripped_state: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """The PDUs of stripped state, and of the create event: the other server checks them."""
+        head = await self._heads.get(room_id)
+        if head is None:
+            return [dict(entry) for entry in stripped_state]
+        keys = [("m.room.create", ""), *((str(entry["type"]), str(entry["state_key"])) for entry in stripped_state)]
+        ids = [head.state[key] for key in dict.fromkeys(keys) if key in head.state]
+        found = await self._outliers.known(ids)
+        return [found[event_id].pdu for event_id in ids if event_id in found]
 
     async def resolve_alias(self, alias: str) -> tuple[str, list[str]]:
         try:
@@ -272,17 +288,20 @@ class RemoteJoin:
         if failure := (await self._signatures.failures([join])).get(join.event_id):
             raise FederationError("malformed", server, f"the join is not signed as it must be: {failure}")
 
-        async def write(tx: Write) -> None:
+        async def write(tx: Write) -> bool:
             draft = await self._draft(tx, join.room_id, version, allowed)
-            if draft.is_joined(join.state_key or ""):
-                return
             if draft.host_count(self._server_name):
-                raise FederationError("malformed", server, "this server came into the room meanwhile")
+                return False
             await self._imports.join(
                 tx, draft, join, state=list(allowed.values()), auth_chain=judged, rejected=rejected
             )
+            return True
 
-        await self._database.write(write)
+        if not await self._database.write(write):
+            # This server is in the room, but could not let the user in itself: the join is an event like others.
+            verdict = await self._receive.receive_event(server, join)
+            if verdict.outcome not in ("accepted", "known"):
+                raise FederationError("malformed", server, f"the join does not stand: {verdict.reason}")
 
     async def _state_of(self, joined: JoinedRoom, version: RoomVersion, new: Mapping[str, Event]) -> list[Event]:
         """The events of `joined.state` that passed, new or known from before."""

@@ -85,5 +85,11 @@ class MemoryTransport:
             raise FederationError("malformed", destination, "the answer is too large")
         return answer
 
+    async def fetch(self, url: str, *, timeout_s: float, max_bytes: int) -> Answer:
+        host, _, path = url.removeprefix("https://").partition("/")
+        return await self.send(
+            host, "GET", "/" + path, headers={}, body=None, timeout_s=timeout_s, max_bytes=max_bytes
+        )
+
     async def close(self) -> None:
         return None

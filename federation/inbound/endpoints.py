@@ -1,0 +1,91 @@
+"""THE table of server-server endpoints: a row each, from which routing, auth, limits, validation, logs and docs follow.
+
+Operation ids, methods and paths are the specification's (server-server-api).
+"""
+
+from federation.inbound.devices import DeviceHandlers
+from federation.inbound.events import EventHandlers
+from federation.inbound.keys import KeyHandlers
+from federation.inbound.media import MediaHandlers
+from federation.inbound.membership import MembershipHandlers
+from federation.inbound.queries import QueryHandlers
+from federation.inbound.server import ServerHandlers
+from federation.inbound.transactions import TransactionHandlers
+from homeserver.web.endpoint import Auth, Endpoint, Handler
+
+V1 = "/_matrix/federation/v1"
+V2 = "/_matrix/federation/v2"
+KEYS = "/_matrix/key/v2"
+
+
+def _signed(operation_id: str, method: str, path: str, handler: Handler, body: str | None = None) -> Endpoint:
+    """A row for another server that has signed its request."""
+    return Endpoint(operation_id, method, path, handler, auth=Auth.FEDERATION, body=body, role="federation")
+
+
+def _open(operation_id: str, method: str, path: str, handler: Handler, body: str | None = None) -> Endpoint:
+    """A row for anybody."""
+    return Endpoint(operation_id, method, path, handler, auth=Auth.NONE, body=body, role="federation")
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    # --- the server and its keys
+    _open("getWellKnown", "GET", "/.well-known/matrix/server", ServerHandlers.get_well_known),
+    _open("getVersion", "GET", f"{V1}/version", ServerHandlers.get_version),
+    _open("getServerKey", "GET", f"{KEYS}/server", KeyHandlers.get_server_key),
+    _open("perspectivesKeyQuery", "GET", f"{KEYS}/query/{{serverName}}", KeyHandlers.query_server),
+    _open(
+        "bulkPerspectivesKeyQuery", "POST", f"{KEYS}/query", KeyHandlers.query_servers, "bulkPerspectivesKeyQuery"
+    ),
+    # --- transactions
+    _signed("sendTransaction", "PUT", f"{V1}/send/{{txnId}}", TransactionHandlers.send, "sendTransaction"),
+    # --- joining, leaving, knocking, inviting
+    _signed("makeJoin", "GET", f"{V1}/make_join/{{roomId}}/{{userId}}", MembershipHandlers.make_join),
+    _signed("sendJoinV2", "PUT", f"{V2}/send_join/{{roomId}}/{{eventId}}", MembershipHandlers.send_join, "sendJoinV2"),
+    _signed("makeLeave", "GET", f"{V1}/make_leave/{{roomId}}/{{userId}}", MembershipHandlers.make_leave),
+    _signed(
+        "sendLeaveV2", "PUT", f"{V2}/send_leave/{{roomId}}/{{eventId}}", MembershipHandlers.send_leave, "sendLeaveV2"
+    ),
+    _signed("makeKnock", "GET", f"{V1}/make_knock/{{roomId}}/{{userId}}", MembershipHandlers.make_knock),
+    _signed("sendKnock", "PUT", f"{V1}/send_knock/{{roomId}}/{{eventId}}", MembershipHandlers.send_knock, "sendKnock"),
+    _signed("sendInviteV1", "PUT", f"{V1}/invite/{{roomId}}/{{eventId}}", MembershipHandlers.invite_v1, "sendInviteV1"),
+    _signed("sendInviteV2", "PUT", f"{V2}/invite/{{roomId}}/{{eventId}}", MembershipHandlers.invite, "sendInviteV2"),
+    # --- events
+    _signed("getEvent", "GET", f"{V1}/event/{{eventId}}", EventHandlers.get_event),
+    _signed("getRoomState", "GET", f"{V1}/state/{{roomId}}", EventHandlers.get_state),
+    _signed("getRoomStateIds", "GET", f"{V1}/state_ids/{{roomId}}", EventHandlers.get_state_ids),
+    _signed("getEventAuth", "GET", f"{V1}/event_auth/{{roomId}}/{{eventId}}", EventHandlers.get_event_auth),
+    _signed("backfillRoom", "GET", f"{V1}/backfill/{{roomId}}", EventHandlers.backfill),
+    _signed(
+        "getMissingPreviousEvents",
+        "POST",
+        f"{V1}/get_missing_events/{{roomId}}",
+        EventHandlers.get_missing_events,
+        "getMissingPreviousEvents",
+    ),
+    # --- queries
+    _signed("queryRoomDirectory", "GET", f"{V1}/query/directory", QueryHandlers.directory),
+    _signed("queryProfile", "GET", f"{V1}/query/profile", QueryHandlers.profile),
+    _signed("queryInfo", "GET", f"{V1}/query/{{queryType}}", QueryHandlers.unknown),
+    _signed("getPublicRooms", "GET", f"{V1}/publicRooms", QueryHandlers.get_public_rooms),
+    _signed("queryPublicRooms", "POST", f"{V1}/publicRooms", QueryHandlers.query_public_rooms, "queryPublicRooms"),
+    # --- devices and keys of users
+    _signed("getUserDevices", "GET", f"{V1}/user/devices/{{userId}}", DeviceHandlers.get_devices),
+    _signed(
+        "queryUserEncryptionKeys",
+        "POST",
+        f"{V1}/user/keys/query",
+        DeviceHandlers.query_keys,
+        "queryUserEncryptionKeys",
+    ),
+    _signed(
+        "claimUserEncryptionKeys",
+        "POST",
+        f"{V1}/user/keys/claim",
+        DeviceHandlers.claim_keys,
+        "claimUserEncryptionKeys",
+    ),
+    # --- media
+    _signed("getContent", "GET", f"{V1}/media/download/{{mediaId}}", MediaHandlers.download),
+    _signed("getContentThumbnail", "GET", f"{V1}/media/thumbnail/{{mediaId}}", MediaHandlers.thumbnail),
+)

@@ -1,0 +1,98 @@
+"""History from before this server came into a room: fetched when somebody scrolls back that far."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from federation.outbound.client import FederationClient
+from federation.outbound.failures import FederationError
+from homeserver.core.events import Event
+from homeserver.services.event_signatures import EventSignatures
+from homeserver.services.events import Events
+from homeserver.services.outliers import MissingAuthEvents, Outliers
+from homeserver.services.fetch_missing import FetchMissing
+from homeserver.services.persist_event import PersistEvent
+from homeserver.services.received_events import parse, verify
+from homeserver.services.room_heads import RoomHead, RoomHeads
+from storage.database import Database, Write
+
+log = logging.getLogger(__name__)
+
+LIMIT: Final = 100
+ASKED_FROM: Final = 5
+EXTREMITIES: Final = 20
+
+
+class Backfill:
+    """`Backfiller` over federation."""
+
+    def __init__(
+        self,
+        database: Database,
+        client: FederationClient,
+        heads: RoomHeads,
+        events: Events,
+        persist: PersistEvent,
+        signatures: EventSignatures,
+        outliers: Outliers,
+        fetch: FetchMissing,
+        *,
+        server_name: str,
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._heads = heads
+        self._events = events
+        self._persist = persist
+        self._signatures = signatures
+        self._outliers = outliers
+        self._fetch = fetch
+        self._server_name = server_name
+
+    async def backfill(self, room_id: str, extremities: Mapping[str, int]) -> None:
+        """Stores events before these backward extremities (event id → depth), asking servers in the room in turn."""
+        head = await self._heads.get(room_id)
+        wanted = sorted(extremities, key=lambda event_id: -extremities[event_id])[:EXTREMITIES]
+        if head is None or not wanted:
+            return
+        for server in self._servers(head):
+            try:
+                pdus = await self._client.backfill(server, room_id, wanted, LIMIT)
+            except FederationError as error:
+                log.info("no history of %s from %s: %s", room_id, server, error)
+                continue
+            if await self._take_in(server, head, pdus[:LIMIT]):
+                return
+
+    def _servers(self, head: RoomHead) -> list[str]:
+        others = [server for server in head.hosts if server != self._server_name]
+        return sorted(others, key=lambda server: -head.hosts[server])[:ASKED_FROM]
+
+    async def _take_in(self, server: str, head: RoomHead, pdus: Sequence[Any]) -> int:
+        """Stores those that are new and pass steps 1 to 4; how many that were. The latest come first, so that each is
+        one that is missed when it comes."""
+        received = await verify(parse(pdus, head.room_version, head.room_id), self._signatures)
+        known = await self._events.get_many([event.event_id for event in received.events])
+        new = [e for e in received.events if e.event_id not in known or known[e.event_id].outlier]
+        for event in new:
+            await self._fetch.auth_events(server, event)
+        new.sort(key=lambda event: -event.depth)
+
+        async def write(tx: Write) -> int:
+            draft = await self._heads.draft(tx, head.room_id)
+            count = 0
+            for event in new if draft is not None else ():
+                rejected = await self._rejection(event, tx)
+                if rejected is None or not rejected.startswith("dropped"):
+                    assert draft is not None
+                    await self._persist.append(tx, draft, event, backfilled=True, rejected=rejected)
+                    count += 1
+            return count
+
+        return await self._database.write(write, rooms=(head.room_nid,)) if new else 0
+
+    async def _rejection(self, event: Event, tx: Write) -> str | None:
+        try:
+            return await self._outliers.rejection(event, tx)
+        except MissingAuthEvents as missing:
+            return f"dropped: auth events could not be had: {missing}"
