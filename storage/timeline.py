@@ -7,7 +7,7 @@ from sqlalchemy import Select, and_, func, or_, select, tuple_
 
 from homeserver.core.tokens import PaginationToken
 from storage.database import Read
-from storage.tables import events, invited_rooms_state, memberships, receipts, rooms, state_changes, stream_position
+from storage.tables import current_state, events, invited_rooms_state, memberships, receipts, rooms, state_changes, stream_position
 
 # What clients are shown: events that are part of the room's history here.
 _SHOWN = and_(events.c.rejected.is_(None), events.c.soft_failed.is_(False), events.c.outlier.is_(False))
@@ -215,6 +215,36 @@ async def changes_between(tx: Read, after: int, upto: int) -> dict[int, list[Sta
     found: dict[int, list[StateChange]] = {}
     for row in await tx.fetch_all(statement):
         found.setdefault(row.position, []).append(StateChange(*row))
+    return found
+
+
+async def current_states(tx: Read, room_nids: Iterable[int]) -> dict[int, dict[tuple[str, str], str]]:
+    """The current state of rooms: room_nid → (type, state key) → event id."""
+    nids = list(room_nids)
+    found: dict[int, dict[tuple[str, str], str]] = {nid: {} for nid in nids}
+    state = current_state.c
+    for part in _parts(nids):
+        statement = (
+            select(state.room_nid, state.type, state.state_key, events.c.event_id)
+            .join(events, events.c.event_nid == state.event_nid)
+            .where(state.room_nid.in_(part))
+        )
+        for nid, event_type, state_key, event_id in await tx.fetch_all(statement):
+            found[nid][event_type, state_key] = event_id
+    return found
+
+
+async def members_of_rooms(tx: Read, room_nids: Iterable[int]) -> dict[int, tuple[set[str], set[str]]]:
+    """Who is joined to rooms and who is invited: room_nid → (joined, invited)."""
+    nids = list(room_nids)
+    found: dict[int, tuple[set[str], set[str]]] = {nid: (set(), set()) for nid in nids}
+    member = memberships.c
+    for part in _parts(nids):
+        statement = select(member.room_nid, member.user_id, member.membership).where(
+            member.room_nid.in_(part), member.membership.in_(("join", "invite"))
+        )
+        for nid, user_id, membership in await tx.fetch_all(statement):
+            found[nid][membership == "invite"].add(user_id)
     return found
 
 

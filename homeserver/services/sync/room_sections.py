@@ -9,11 +9,10 @@ from homeserver.core.events import MEMBER, StateKey
 from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.client_events import serialise
 from homeserver.services.events import Events, StoredEvent
-from homeserver.services.room_heads import RoomHead
 from homeserver.services.sync.lazy_members import LazyMembers
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.room_log import RoomLog
-from homeserver.services.sync.room_view import Span, StateView, TimelineView, view_state, view_timeline
+from homeserver.services.sync.room_view import RoomNow, Span, StateView, TimelineView, view_state, view_timeline
 from homeserver.services.sync.summary import heroes_of
 
 
@@ -51,7 +50,7 @@ class RoomSections:
         self,
         request: SyncRequest,
         log: RoomLog,
-        head: RoomHead,
+        head: RoomNow,
         span: Span,
         joined_at: int,
         memberships: Mapping[str, str],
@@ -159,7 +158,7 @@ class RoomSections:
         draft.cached = self._written.get(draft.key)
 
     def _add_members(
-        self, request: SyncRequest, log: RoomLog, head: RoomHead, draft: RoomDraft
+        self, request: SyncRequest, log: RoomLog, head: RoomNow, draft: RoomDraft
     ) -> Sequence[StateKey]:
         """Add the member events that the timeline's senders (and heroes) need, without those that the device has."""
         end = draft.span.upto if draft.after_timeline else draft.timeline.start - 1

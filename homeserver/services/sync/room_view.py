@@ -1,7 +1,8 @@
 """What a room's timeline and state are for one /sync: decided from memory, as event ids; no I/O and no bytes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Protocol
 
 from homeserver.core.events import MEMBER, StateKey
 from homeserver.core.filters import EventFilter
@@ -9,6 +10,26 @@ from homeserver.core.tokens import PaginationToken, SyncToken
 from homeserver.services.events import StoredEvent
 from homeserver.services.sync.room_log import RoomLog
 from storage.timeline import StateChange
+
+
+class RoomNow(Protocol):
+    """The current state and members of a room: its head, or what was read of many rooms at once."""
+
+    @property
+    def state(self) -> Mapping[StateKey, str]: ...
+    @property
+    def joined(self) -> Set[str]: ...
+    @property
+    def invited(self) -> Set[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRead:
+    """A room as it was just read from the database."""
+
+    state: Mapping[StateKey, str]
+    joined: Set[str]
+    invited: Set[str]
 
 
 @dataclass(frozen=True, slots=True)

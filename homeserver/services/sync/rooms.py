@@ -13,7 +13,7 @@ from homeserver.services.sync.answer import Answer
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.room_log import RoomLog, RoomLogs
 from homeserver.services.sync.room_sections import RoomDraft, RoomSections
-from homeserver.services.sync.room_view import Span
+from homeserver.services.sync.room_view import RoomNow, RoomRead, Span
 from homeserver.services.sync.selection import JoinedRoom, LeftRoom, Selection
 from homeserver.services.sync.summary import summary_of
 from homeserver.services.sync.users import SyncUser
@@ -25,6 +25,8 @@ from storage.database import Database
 from storage.read_marks import MAIN
 
 _NO_EVENTS: Mapping[str, str] = {}
+# More heads than this are not read one by one.
+_FEW = 2
 
 
 class Rooms:
@@ -78,24 +80,25 @@ class Rooms:
         self, request: SyncRequest, answer: Answer, user: SyncUser, data: UserData, selection: Selection
     ) -> list[RoomDraft]:
         """Add the joined and left rooms of the selection."""
-        joined = [await self._draft_joined(request, user, data, room) for room in await self._ready(request, selection)]
-        left = [await self._draft_left(request, user, data, room) for room in selection.left]
+        now = await self._ready(request, selection)
+        joined = [await self._draft_joined(request, data, room, now[room.room_id]) for room in selection.joined]
+        left = [await self._draft_left(request, data, room) for room in selection.left]
         drafts = [draft for draft in (*joined, *left) if draft is not None]
         known = await self._gather(self._sections.missing(drafts))
         for room, draft in zip(selection.joined, joined, strict=True):
             if draft is not None:
-                self._write_joined(request, answer, user, data, room, draft, known)
+                self._write_joined(request, answer, data, room, draft, known, now[room.room_id])
         for room_left, draft in zip(selection.left, left, strict=True):
             if draft is not None:
                 body = self._sections.write(request, draft, known)
                 answer.add_room("leave", room_left.room_id, b"{%b}" % body)
         return [draft for draft in joined if draft is not None]
 
-    async def _ready(self, request: SyncRequest, selection: Selection) -> list[JoinedRoom]:
+    async def _ready(self, request: SyncRequest, selection: Selection) -> dict[str, RoomNow | None]:
         """Have in memory what the joined rooms are made of: a few statements for all of them together."""
         rooms = selection.joined
         if not rooms:
-            return rooms
+            return {}
         limit = request.filter.room.timeline.limit
         limit = 10 if limit is None else limit
         new = {room.room_id: room.nid for room in rooms if room.span.is_new}
@@ -107,7 +110,24 @@ class Rooms:
             await self._logs.prepare(old, limit, request.after, selection.upto)
             await self._receipts.prepare(old, request.after)
         await self._unread.prepare(request.user_id, new | old, selection.upto)
-        return rooms
+        return await self._rooms_now(new | old)
+
+    async def _rooms_now(self, rooms: Mapping[str, int]) -> dict[str, RoomNow | None]:
+        """The rooms' heads; where many are not in memory, only what is needed here is read, of all of them at once."""
+        found: dict[str, RoomNow | None] = {room_id: self._heads.cached(room_id) for room_id in rooms}
+        lacking = [room_id for room_id, head in found.items() if head is None]
+        if len(lacking) <= _FEW:
+            for room_id in lacking:
+                found[room_id] = await self._heads.get(room_id)
+            return found
+        nids = [rooms[room_id] for room_id in lacking]
+        async with self._db.read(snapshot=True) as tx:
+            states = await timeline.current_states(tx, nids)
+            members = await timeline.members_of_rooms(tx, nids)
+        for room_id in lacking:
+            nid = rooms[room_id]
+            found[room_id] = RoomRead(states[nid], *members[nid])
+        return found
 
     async def _gather(self, event_ids: Iterable[str]) -> dict[str, StoredEvent]:
         found: dict[str, StoredEvent] = {}
@@ -123,22 +143,22 @@ class Rooms:
         return found
 
     async def _draft_joined(
-        self, request: SyncRequest, user: SyncUser, data: UserData, room: JoinedRoom
+        self, request: SyncRequest, data: UserData, room: JoinedRoom, head: RoomNow | None
     ) -> RoomDraft | None:
-        log, head = self._logs.get(room.room_id), self._heads.cached(room.room_id)
-        if head is None:
-            head = await self._heads.get(room.room_id)
+        log = self._logs.get(room.room_id)
         if head is None or log is None:
             return None
         memberships, hidden = _NO_EVENTS, _NOTHING
         if room.joined_at > (0 if room.span.is_new else room.span.since):
-            memberships, hidden = await self._look(request, log, room.span, room.joined_at, is_joined=True)
+            memberships, hidden = await self._look(
+                request, log, room.span, room.joined_at, is_joined=True, many=bool(data.ignored)
+            )
         return self._sections.draft(
             request, log, head, room.span, room.joined_at, memberships, hidden, data.ignored
         )
 
     async def _draft_left(
-        self, request: SyncRequest, user: SyncUser, data: UserData, room: LeftRoom
+        self, request: SyncRequest, data: UserData, room: LeftRoom
     ) -> RoomDraft | None:
         head = await self._heads.get(room.room_id)
         if head is None or not head.state:
@@ -158,17 +178,26 @@ class Rooms:
         return self._sections.draft(request, log, head, room.span, end, memberships, hidden, data.ignored)
 
     async def _look(
-        self, request: SyncRequest, log: RoomLog, span: Span, joined_at: int, *, is_joined: bool
+        self,
+        request: SyncRequest,
+        log: RoomLog,
+        span: Span,
+        joined_at: int,
+        *,
+        is_joined: bool,
+        many: bool = True,
     ) -> tuple[Mapping[str, str], frozenset[str]]:
         """The user's memberships at the events before `joined_at`, and which of those they may not see."""
         limit = request.filter.room.timeline.limit or 10
-        candidates = log.between(0 if span.is_new else span.since, span.upto)[-4 * limit :]
+        # Where some of them may be left out, older ones take their places.
+        count = 4 * limit if many or not request.filter.room.timeline.is_unrestricted else limit
+        candidates = log.between(0 if span.is_new else span.since, span.upto)[-count:]
         earlier = [stored for stored in candidates if (stored.position or 0) < joined_at]
         if not earlier:
             return _NO_EVENTS, _NOTHING
         visible = await self._visibility.memberships_of_visible(request.user_id, earlier, is_joined=is_joined)
         hidden = frozenset(stored.event_id for stored in earlier if stored.event_id not in visible)
-        if len(candidates) == 4 * limit:
+        if len(candidates) == count and candidates[0] in earlier:
             older = log.between(0, (candidates[0].position or 0) - 1)
             hidden |= {stored.event_id for stored in older}
         return visible, hidden
@@ -177,16 +206,15 @@ class Rooms:
         self,
         request: SyncRequest,
         answer: Answer,
-        user: SyncUser,
         data: UserData,
         room: JoinedRoom,
         draft: RoomDraft,
         known: Mapping[str, StoredEvent],
+        now: RoomNow | None,
     ) -> None:
         parts = [self._sections.write(request, draft, known)]
-        head = self._heads.cached(room.room_id)
-        if head is not None and (draft.span.is_full or _changes_members(draft)):
-            parts.append(b'"summary":' + orjson.dumps(summary_of(head, request.user_id)))
+        if now is not None and (draft.span.is_full or _changes_members(draft)):
+            parts.append(b'"summary":' + orjson.dumps(summary_of(now, request.user_id)))
         ephemeral = self._ephemeral(request, room)
         account = self._account_data(request, room, data)
         is_quiet = not draft.timeline.events and not draft.state and not draft.timeline.limited

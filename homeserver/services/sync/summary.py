@@ -1,15 +1,16 @@
 """Room summaries: heroes and counts. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync"""
 
+from collections.abc import Set
 from typing import Any
 
 from homeserver.core.events import MEMBER
-from homeserver.services.room_heads import RoomHead
+from homeserver.services.sync.room_view import RoomNow
 
 _HEROES = 5
 _ENOUGH = 20
 
 
-def summary_of(head: RoomHead, user_id: str) -> dict[str, Any]:
+def summary_of(head: RoomNow, user_id: str) -> dict[str, Any]:
     """The summary of a room as it is now."""
     return {
         "m.joined_member_count": len(head.joined),
@@ -18,7 +19,7 @@ def summary_of(head: RoomHead, user_id: str) -> dict[str, Any]:
     }
 
 
-def heroes_of(head: RoomHead, user_id: str) -> list[str]:
+def heroes_of(head: RoomNow, user_id: str) -> list[str]:
     """Up to five other members after whom a room without a name is called."""
     found = _some(head.joined, user_id)
     if len(found) < _HEROES:
@@ -29,7 +30,7 @@ def heroes_of(head: RoomHead, user_id: str) -> list[str]:
     return found[:_HEROES]
 
 
-def _some(members: set[str], user_id: str) -> list[str]:
+def _some(members: Set[str], user_id: str) -> list[str]:
     if len(members) <= _ENOUGH:
         return sorted(member for member in members if member != user_id)
     found: list[str] = []
