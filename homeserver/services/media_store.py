@@ -135,16 +135,6 @@ class _Draft:
         self._path.unlink(missing_ok=True)
 
 
-async def read_pieces(path: Path, piece: int = 256 * 1024) -> AsyncIterator[bytes]:
-    """The bytes of a file, in large pieces, for what has to be sent together with something else."""
-    file = await asyncio.to_thread(path.open, "rb")
-    try:
-        while data := await asyncio.to_thread(file.read, piece):
-            yield data
-    finally:
-        file.close()
-
-
 async def _batches(pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[list[bytes]]:
     """The pieces, several at a time: a thread's work must be worth the way to it."""
     batch: list[bytes] = []
