@@ -102,7 +102,12 @@ class CreateRoom:
         if not version.room_id_is_create_event_hash:
             room_id = f"!{self._randomness.opaque_id()}:{self._server_name}"
         draft = EventDraft("m.room.create", creator, create_content(new, version, creator), room_id, state_key="")
-        event = await self._send.build(RoomHead(0, room_id or "", version), draft, tx=tx)
+        nothing = RoomHead(0, room_id or "", version)
+        event = await self._send.build(nothing, draft, tx=tx)
+        while await self._heads.draft(tx, event.room_id) is not None:
+            # The same user asked for the same room in the same millisecond: without this they would be one.
+            later = event.origin_server_ts + 1
+            event = await self._send.build(nothing, draft, tx=tx, origin_server_ts=later)
         room = self._heads.create(tx, event.room_id, version, creator)
         await self._send.check(room, event, tx)
         await self._persist.append(tx, room, event, is_local=True)

@@ -55,12 +55,10 @@ class Idempotency:
         while (running := self._under_way.get(scope)) is not None:
             # The same request, sent again before the first was answered.
             await asyncio.wait((running,))
-        found = await self._find(scope)
-        if found is not None:
-            return found
         running = self._under_way[scope] = asyncio.get_running_loop().create_future()
         try:
-            return await operation()
+            found = await self._find(scope)
+            return await operation() if found is None else found
         finally:
             del self._under_way[scope]
             running.set_result(None)
