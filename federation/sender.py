@@ -35,6 +35,7 @@ LEASE_MS: Final = 15_000
 STEP_S: Final = 1.0
 ROUTED_AT_ONCE: Final = 200
 KNOWN_ROOMS: Final = 5_000
+HEARD_EVERY_S: Final = 10.0
 # Answers that speak of the server rather than of the transaction: it is tried again later.
 _LATER: Final = frozenset({None, "M_UNAUTHORIZED"})
 
@@ -82,6 +83,7 @@ class FederationSender:
         self._is_active = False
         self._lease_until = 0
         self._count = 0
+        self._heard_at: dict[str, float] = {}
 
     # --- start and stop
 
@@ -104,6 +106,18 @@ class FederationSender:
 
         if self._database.is_shared:
             await self._database.write(give_up)
+
+    def heard_from(self, server_name: str) -> None:
+        """A request of the server came in: what waits for it is sent at once, by whichever process does that."""
+        now = self._clock.monotonic()
+        if self._reachability.failing(server_name) is None:
+            # Other processes may know that it fails: they are told, but not of every request.
+            if not self._database.is_shared or self._heard_at.get(server_name, -HEARD_EVERY_S) + HEARD_EVERY_S > now:
+                return
+        if len(self._heard_at) >= KNOWN_ROOMS:
+            self._heard_at.clear()
+        self._heard_at[server_name] = now
+        self._database.bus.publish([Hint(Stream.FEDERATION_CONTACT, 0, (server_name,))])
 
     async def _step(self) -> None:
         """Once a second: hold the lease, note progress, try servers whose pause is over."""
@@ -203,6 +217,7 @@ class FederationSender:
             self._wake.clear()
             if not self._is_active:
                 self._arrived.clear()
+                self._reread = True
                 continue
             arrived, self._arrived = self._arrived, []
             try:

@@ -207,8 +207,11 @@ class PersistEvent:
             after = self._state.extend(tx, draft.room_nid, before, own) if own else before
             if own:
                 self._state.note_after(tx, event.event_id, after)
-            delta = own if on_head else await self._state.difference(tx, dict(draft.state), after.state() | _ids(own))
-            delta.update(own)
+            delta = own
+            if not on_head:
+                # The event itself is part of that state, so it has to be found.
+                self._events.appended(tx, stored)
+                delta = await self._state.difference(tx, dict(draft.state), after.state())
             await self.set_state(tx, draft, delta, after, position, known, stored)
         draft.set_extremities(gone, event.event_id, stored.nid, event.depth)
         draft.last_position = position
@@ -291,10 +294,6 @@ class PersistEvent:
     def _keep(self, stored: StoredEvent, position: Position | None) -> None:
         stored.position = None if position is None else int(position)
         self._events.put(stored)
-
-
-def _ids(delta: Delta) -> dict[StateKey, str]:
-    return {key: entry[0] for key, entry in delta.items() if entry is not None}
 
 
 def authorising_first(events: Sequence[Event]) -> list[Event]:
