@@ -1,7 +1,8 @@
 """Sync and pagination tokens: the opaque strings that clients hold between requests.
 
 `s{position}_{ephemeral}` is a sync token, `t{depth}_{position}` a pagination token. Both are plain text, so an operator
-can read them in a log. Numbers are decimal, without a sign or leading zeros, and fit a signed 64-bit column.
+can read them in a log. Numbers are decimal, without leading zeros, and fit a signed 64-bit column; only the position of a
+pagination token may be negative: history that arrives late counts downwards below zero.
 
 Source: https://spec.matrix.org/v1.19/client-server-api/#syncing and #pagination.
 """
@@ -12,7 +13,7 @@ from typing import Final
 
 MAX_NUMBER: Final = 2**63 - 1
 
-_TOKEN = re.compile(r"([st])(0|[1-9][0-9]{0,18})_(0|[1-9][0-9]{0,18})")
+_TOKEN = re.compile(r"(?:(s)|t)(0|[1-9][0-9]{0,18})_(0|(?(1)|-?)[1-9][0-9]{0,18})")
 
 
 class InvalidToken(ValueError):
@@ -70,9 +71,9 @@ def parse_token(text: str) -> SyncToken | PaginationToken:
         raise InvalidToken("not a token of this server")
     kind, first, second = match.groups()
     left, right = int(first), int(second)
-    if left > MAX_NUMBER or right > MAX_NUMBER:
+    if left > MAX_NUMBER or abs(right) > MAX_NUMBER:
         raise InvalidToken("token out of range")
-    return SyncToken(left, right) if kind == "s" else PaginationToken(left, right)
+    return SyncToken(left, right) if kind is not None else PaginationToken(left, right)
 
 
 def parse_sync_token(text: str) -> SyncToken:

@@ -53,6 +53,7 @@ class Notifier:
         self._users_of_room: dict[str, set[str]] = {}
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         db.on_commit.append(self._on_hints)
+        db.bus.subscribe(_ignore, lambda: tasks.start("notifier reads after a gap", self._read_anew()) and None)
         if db.is_shared:
             tasks.loop("notifier slow poll", self._poll, every_s=slow_poll_s, clock=clock)
 
@@ -202,6 +203,12 @@ class Notifier:
             log.warning("hints after position %d were lost; reading anew", position)
             self.reset()
 
+    async def _read_anew(self) -> None:
+        """The bus was away: hints may have been lost."""
+        async with self._db.read() as tx:
+            newest = await timeline.newest_position(tx)
+        self.reset(newest)
+
     async def _poll(self) -> None:
         before = self.position
         async with self._db.read() as tx:
@@ -234,6 +241,10 @@ class Notifier:
 
 def _lacks_data(hint: Hint) -> bool:
     return hint.stream == Stream.EVENTS and hint.payload is None
+
+
+def _ignore(_hints: list[Hint]) -> None:
+    """Hints are heard of by way of the database."""
 
 
 def _give_up(future: asyncio.Future[None]) -> None:

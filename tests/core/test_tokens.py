@@ -57,6 +57,12 @@ def test_what_the_server_never_gave_out_is_refused(text: str) -> None:
         parse_token(text)
 
 
+def test_pagination_tokens_may_lie_in_history_that_arrived_late() -> None:
+    assert parse_token("t4_-7") == PaginationToken(4, -7)
+    with pytest.raises(InvalidToken):
+        parse_token("s4_-7")
+
+
 def test_largest_column_value_is_accepted() -> None:
     assert parse_token("s9223372036854775807_0") == SyncToken(2**63 - 1)
 

@@ -14,9 +14,9 @@ ALICE, BOB, CAROL = user("alice"), user("bob"), user("carol")
 
 
 @pytest.fixture
-async def world(sqlite_url: str) -> AsyncIterator[World]:
+async def world(database_url: str) -> AsyncIterator[World]:
     bus = Bus()
-    db = await Database.open(sqlite_url, bus=bus)
+    db = await Database.open(database_url, bus=bus)
     world = World(db, bus)
     yield world
     await world.close()

@@ -7,6 +7,7 @@ of the log. https://spec.matrix.org/v1.19/client-server-api/#syncing
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -65,8 +66,19 @@ class SyncEngine:
         with self._presence.syncing(request.user_id, request.device_id or "", request.set_presence):
             if request.since is None or request.full_state:
                 return await self._sync_whole(request)
+            if request.since.position > self._notifier.position:
+                request = await self._caught_up(request, request.since)
             await self._device_messages.acknowledge(request)
             return await self._sync_changes(request)
+
+    async def _caught_up(self, request: SyncRequest, since: SyncToken) -> SyncRequest:
+        """A token that another process gave out may be ahead of this one for a moment; one that stays ahead was never
+        given out, and counts as now."""
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            if since.position <= self._notifier.position:
+                return request
+        return replace(request, since=SyncToken(self._notifier.position, since.ephemeral))
 
     async def _sync_whole(self, request: SyncRequest) -> bytes:
         """Identical requests at the same time, as of a client that lost patience, share one answer."""
