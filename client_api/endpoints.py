@@ -4,9 +4,11 @@ Operation ids, methods and paths are the specification's (client-server-api). Ro
 module.
 """
 
+from client_api.account import AccountHandlers
 from client_api.account_data import AccountDataHandlers
 from client_api.directory import DirectoryHandlers
 from client_api.ephemeral import EphemeralHandlers
+from client_api.login import LoginHandlers
 from client_api.media import MediaHandlers
 from client_api.membership import MembershipHandlers
 from client_api.messages import MessageHandlers
@@ -398,7 +400,125 @@ SYNC: tuple[Endpoint, ...] = (
 )
 
 # --- server information, login, accounts, devices, keys, profiles ---------------------------------------------------
-ACCOUNTS: tuple[Endpoint, ...] = ()
+ACCOUNTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "register",
+        "POST",
+        "/_matrix/client/v3/register",
+        LoginHandlers.register,
+        Auth.NONE,
+        limit="registration",
+        body="register",
+        uia=True,
+    ),
+    Endpoint(
+        "checkUsernameAvailability",
+        "GET",
+        "/_matrix/client/v3/register/available",
+        LoginHandlers.availability,
+        Auth.NONE,
+        limit="registration",
+    ),
+    Endpoint(
+        "registrationTokenValidity",
+        "GET",
+        "/_matrix/client/v1/register/m.login.registration_token/validity",
+        LoginHandlers.registration_token_validity,
+        Auth.NONE,
+        limit="registration",
+    ),
+    Endpoint(
+        "getSharedSecretNonce",
+        "GET",
+        "/_synapse/admin/v1/register",
+        LoginHandlers.shared_secret_nonce,
+        Auth.NONE,
+        limit="registration",
+    ),
+    Endpoint(
+        "registerWithSharedSecret",
+        "POST",
+        "/_synapse/admin/v1/register",
+        LoginHandlers.register_with_shared_secret,
+        Auth.NONE,
+        body="",
+    ),
+    Endpoint("getLoginFlows", "GET", "/_matrix/client/v3/login", LoginHandlers.login_flows, Auth.NONE),
+    Endpoint("login", "POST", "/_matrix/client/v3/login", LoginHandlers.login, Auth.NONE, limit="login", body="login"),
+    Endpoint(
+        "generateLoginToken",
+        "POST",
+        "/_matrix/client/v1/login/get_token",
+        LoginHandlers.generate_login_token,
+        limit="login",
+        body="generateLoginToken",
+        uia=True,
+    ),
+    Endpoint(
+        "refresh",
+        "POST",
+        "/_matrix/client/v3/refresh",
+        LoginHandlers.refresh,
+        Auth.NONE,
+        limit="general",
+        body="refresh",
+    ),
+    Endpoint("logout", "POST", "/_matrix/client/v3/logout", LoginHandlers.logout, Auth.GUEST_OK),
+    Endpoint("logout_all", "POST", "/_matrix/client/v3/logout/all", LoginHandlers.logout_all, Auth.GUEST_OK),
+    Endpoint(
+        "getTokenOwner",
+        "GET",
+        "/_matrix/client/v3/account/whoami",
+        AccountHandlers.whoami,
+        Auth.GUEST_OK,
+        limit="general",
+    ),
+    Endpoint(
+        "changePassword",
+        "POST",
+        "/_matrix/client/v3/account/password",
+        AccountHandlers.change_password,
+        Auth.OPTIONAL,
+        limit="login",
+        body="changePassword",
+        uia=True,
+    ),
+    Endpoint(
+        "deactivateAccount",
+        "POST",
+        "/_matrix/client/v3/account/deactivate",
+        AccountHandlers.deactivate,
+        Auth.OPTIONAL,
+        limit="login",
+        body="deactivateAccount",
+        uia=True,
+    ),
+    Endpoint(
+        "requestOpenIdToken",
+        "POST",
+        "/_matrix/client/v3/user/{userId}/openid/request_token",
+        AccountHandlers.openid_token,
+        limit="general",
+        body="requestOpenIdToken",
+    ),
+    Endpoint("getAdminLockUser", "GET", "/_matrix/client/v1/admin/lock/{userId}", AccountHandlers.locked),
+    Endpoint(
+        "setAdminLockUser",
+        "PUT",
+        "/_matrix/client/v1/admin/lock/{userId}",
+        AccountHandlers.set_locked,
+        body="setAdminLockUser",
+    ),
+    Endpoint("getAdminSuspendUser", "GET", "/_matrix/client/v1/admin/suspend/{userId}", AccountHandlers.suspended),
+    Endpoint(
+        "setAdminSuspendUser",
+        "PUT",
+        "/_matrix/client/v1/admin/suspend/{userId}",
+        AccountHandlers.set_suspended,
+        body="setAdminSuspendUser",
+    ),
+    Endpoint("getAccount3PIDs", "GET", "/_matrix/client/v3/account/3pid", AccountHandlers.third_party_ids),
+)
 
 # --- keys and messages to devices (the keys helper's block; the accounts helper leaves it alone) -----------------------
 KEYS: tuple[Endpoint, ...] = ()

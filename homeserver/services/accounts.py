@@ -1,0 +1,211 @@
+"""Accounts: making, changing and closing them."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from homeserver.core.identifiers import MAX_IDENTIFIER_BYTES, is_valid_new_localpart
+from homeserver.errors import Exclusive, Forbidden, InvalidUsername, NotFound, UserInUse
+from homeserver.runtime.clock import Clock
+from homeserver.runtime.random import Randomness
+from homeserver.runtime.tasks import Tasks
+from homeserver.services.appservices import Appservice, Appservices
+from homeserver.services.logins import DeviceWish, Login, Logins
+from homeserver.services.passwords import Passwords
+from homeserver.services.sessions import Requester, sessions_changed
+from storage import devices, profiles, users
+from storage.database import Database, Write
+from storage.users import UserExists, UserRow
+
+
+class Departures(Protocol):
+    """Takes users out of rooms."""
+
+    async def leave_all(self, user_id: str) -> None:
+        """Leave every room that the user is joined to, and reject every invite. Failures are logged."""
+        ...
+
+
+class NoDepartures:
+    """Where users are in no rooms."""
+
+    async def leave_all(self, user_id: str) -> None:
+        return None
+
+
+class Accounts:
+    """Accounts of this server."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        randomness: Randomness,
+        passwords: Passwords,
+        logins: Logins,
+        appservices: Appservices,
+        server_name: str,
+        *,
+        tasks: Tasks | None = None,
+        departures: Departures | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._randomness = randomness
+        self._passwords = passwords
+        self._logins = logins
+        self._appservices = appservices
+        self._server_name = server_name
+        self._tasks = tasks
+        self._departures = departures or NoDepartures()
+
+    # --- names
+
+    def user_id_for(self, username: str) -> str:
+        """The user id of a new user name. Raises InvalidUsername."""
+        user_id = f"@{username}:{self._server_name}"
+        if not is_valid_new_localpart(username):
+            raise InvalidUsername("A user name consists of a-z, 0-9 and the characters . _ = - / +")
+        if len(user_id) > MAX_IDENTIFIER_BYTES:
+            raise InvalidUsername(f"The user id would be longer than {MAX_IDENTIFIER_BYTES} characters")
+        return user_id
+
+    def any_user_id(self) -> str:
+        """A user id for somebody who did not choose a name."""
+        return f"@{self._randomness.alphanumeric(12).lower()}:{self._server_name}"
+
+    async def require_free(self, user_id: str, appservice: Appservice | None = None) -> None:
+        """Raises UserInUse, and Exclusive where the name is an application service's (another's than `appservice`)."""
+        owner = self._appservices.owner_of("users", user_id)
+        if owner is not None and owner is not appservice:
+            raise Exclusive("This user name is reserved by an application service")
+        async with self._database.read() as tx:
+            if await users.user_of(tx, user_id) is not None:
+                raise UserInUse
+
+    # --- making
+
+    async def create(self, localpart: str, password: str | None, *, is_admin: bool = False) -> str:
+        """Make an account for an operator; returns its user id. Raises InvalidUsername, UserInUse, WeakPassword…"""
+        user_id = self.user_id_for(localpart)
+        if password is not None:
+            self._passwords.require_strong(password)
+        user_id, _ = await self.make(user_id, password, is_admin=is_admin)
+        return user_id
+
+    async def make(
+        self,
+        user_id: str,
+        password: str | None,
+        *,
+        wish: DeviceWish | None = None,
+        is_admin: bool = False,
+        is_guest: bool = False,
+        appservice: Appservice | None = None,
+        display_name: str | None = None,
+        within: Callable[[Write], Awaitable[None]] | None = None,
+    ) -> tuple[str, Login | None]:
+        """Make an account and, with a `wish`, its first device. `within` runs in the same write, first.
+
+        Raises UserInUse.
+        """
+        password_hash = None if password is None else await self._passwords.hash(password)
+
+        async def operation(tx: Write) -> Login | None:
+            if within is not None:
+                await within(tx)
+            await users.create(
+                tx,
+                user_id,
+                self._clock.now_ms(),
+                password_hash=password_hash,
+                is_admin=is_admin,
+                is_guest=is_guest,
+                appservice_id=None if appservice is None else appservice.id,
+            )
+            if display_name is not None:
+                profiles.put(tx, user_id, "displayname", display_name)
+            return None if wish is None else await self._logins.issue(tx, user_id, wish, is_new_user=True)
+
+        try:
+            return user_id, await self._database.write(operation)
+        except UserExists:
+            raise UserInUse from None
+
+    # --- changing
+
+    async def find(self, user_id: str) -> UserRow | None:
+        """The account, closed ones too."""
+        async with self._database.read() as tx:
+            return await users.user_of(tx, user_id)
+
+    async def require(self, user_id: str) -> UserRow:
+        """The account. Raises NotFound."""
+        user = await self.find(user_id)
+        if user is None:
+            raise NotFound("There is no such user on this server")
+        return user
+
+    def require_strong(self, password: str) -> None:
+        """Raises WeakPassword, InvalidParam."""
+        self._passwords.require_strong(password)
+
+    async def change_password(self, user_id: str, password: str, *, log_out_but: str | None, log_out: bool) -> None:
+        """Set a password. With `log_out` every other device than `log_out_but` has to log in again."""
+        self.require_strong(password)
+        password_hash = await self._passwords.hash(password)
+
+        async def operation(tx: Write) -> None:
+            if not await users.set_password(tx, user_id, password_hash):
+                raise Forbidden("The account does not exist any more")
+            if log_out:
+                await self._logins.remove_all_devices(tx, user_id, but=log_out_but)
+
+        await self._database.write(operation)
+
+    async def deactivate(self, user_id: str, *, erase: bool = False) -> None:
+        """Close an account for good: log everything out, forget its keys and profile, and leave its rooms.
+
+        https://spec.matrix.org/v1.19/client-server-api/#account-deactivation
+        """
+
+        async def operation(tx: Write) -> None:
+            if not await users.deactivate(tx, user_id, erase=erase):
+                raise Forbidden("The account has been deactivated already")
+            await self._logins.remove_all_devices(tx, user_id)
+            devices.remove_cross_signing(tx, user_id)
+            profiles.remove_all(tx, user_id)
+
+        await self._database.write(operation)
+        if self._tasks is None:
+            await self._departures.leave_all(user_id)
+        else:
+            self._tasks.start(f"{user_id} leaves", self._departures.leave_all(user_id))
+
+    # --- what administrators do (client-server-api §Server administration)
+
+    async def flags(self, requester: Requester, user_id: str) -> UserRow:
+        """The account, for an administrator to look at. Raises Forbidden, NotFound."""
+        if not requester.is_admin:
+            raise Forbidden("Only administrators may do this")
+        return await self.require(user_id)
+
+    async def set_locked(self, requester: Requester, user_id: str, locked: bool) -> None:
+        """Lock an account, or unlock it. Raises Forbidden, NotFound."""
+        await self._set_flag(requester, user_id, users.set_locked, locked)
+
+    async def set_suspended(self, requester: Requester, user_id: str, suspended: bool) -> None:
+        """Suspend an account, or end that. Raises Forbidden, NotFound."""
+        await self._set_flag(requester, user_id, users.set_suspended, suspended)
+
+    async def _set_flag(
+        self, requester: Requester, user_id: str, set_flag: Callable[[Write, str, bool], Awaitable[Any]], value: bool
+    ) -> None:
+        user = await self.flags(requester, user_id)
+        if user_id == requester.user_id or user.is_admin:
+            raise Forbidden("Administrators cannot be locked or suspended")
+
+        async def operation(tx: Write) -> None:
+            await set_flag(tx, user_id, value)
+            sessions_changed(tx, user_id)
+
+        await self._database.write(operation)
