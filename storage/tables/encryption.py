@@ -66,18 +66,27 @@ remote_device_lists = Table(
     "remote_device_lists", metadata, text("user_id", key=True), text("device_id", key=True), blob("keys")
 )
 
+# Of users elsewhere: the newest update that was received, and where the log stood when the whole list was read. Of local
+# users: the newest update that was sent.
 remote_device_list_state = Table(
-    "remote_device_list_state", metadata, text("user_id", key=True), number("stream_id", null=True), flag("stale")
+    "remote_device_list_state",
+    metadata,
+    text("user_id", key=True),
+    number("stream_id", null=True),
+    number("position", null=True),
+    flag("stale"),
 )
 
+# `ordinal`: the place in the log where the message arrived. `position`: from where on its device may see it, which is later
+# where too many waited for one answer.
 to_device = Table(
     "to_device",
     metadata,
-    number("position", key=True),
     text("user_id", key=True),
     text("device_id", key=True),
+    number("ordinal", key=True),
+    number("position"),
     blob("message"),
-    Index(None, "user_id", "device_id", "position"),
 )
 
 # Messages from other servers that arrived already.

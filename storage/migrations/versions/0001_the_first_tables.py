@@ -414,6 +414,7 @@ def upgrade() -> None:
         "remote_device_list_state",
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("stream_id", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=True),
         sa.Column("stale", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_remote_device_list_state")),
     )
@@ -512,14 +513,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "to_device",
-        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("ordinal", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("message", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("position", "user_id", "device_id", name=op.f("pk_to_device")),
-    )
-    op.create_index(
-        op.f("ix_to_device_user_id_device_id_position"), "to_device", ["user_id", "device_id", "position"], unique=False
+        sa.PrimaryKeyConstraint("user_id", "device_id", "ordinal", name=op.f("pk_to_device")),
     )
     op.create_table(
         "to_device_seen",
