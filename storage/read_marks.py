@@ -54,9 +54,7 @@ async def exceptions_of(tx: Read, user_id: str) -> list[PushException]:
     return [PushException(*row) for row in await tx.fetch_all(statement)]
 
 
-async def unread_by_thread(
-    tx: Read, user_id: str, room_nids: Iterable[int], upto: int
-) -> dict[int, dict[str, int]]:
+async def unread_by_thread(tx: Read, user_id: str, room_nids: Iterable[int], upto: int) -> dict[int, dict[str, int]]:
     """How many events of others up to the position `upto` notify by default after what the user has read.
 
     room_nid → thread (`main` or a root) → count, without what is zero.

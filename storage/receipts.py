@@ -13,7 +13,8 @@ UNTHREADED = ""
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A read receipt. `data` is its JSON object as text (`ts`, `thread_id`); `thread_id` is empty where it names none."""
+    """A read receipt. `data` is its JSON object as text (`ts`, `thread_id`); `thread_id` is empty where it names
+    none."""
 
     user_id: str
     receipt_type: str

@@ -1,4 +1,4 @@
-"""Rooms as readers go through them: the newest events, pages of history, what changed since, and who is in which room."""
+"""Rooms as readers go through them: newest events, pages of history, what changed since, who is in which room."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -7,7 +7,16 @@ from sqlalchemy import Select, and_, func, or_, select, tuple_
 
 from homeserver.core.tokens import PaginationToken
 from storage.database import Read
-from storage.tables import current_state, events, invited_rooms_state, memberships, receipts, rooms, state_changes, stream_position
+from storage.tables import (
+    current_state,
+    events,
+    invited_rooms_state,
+    memberships,
+    receipts,
+    rooms,
+    state_changes,
+    stream_position,
+)
 
 # What clients are shown: events that are part of the room's history here.
 _SHOWN = and_(events.c.rejected.is_(None), events.c.soft_failed.is_(False), events.c.outlier.is_(False))
@@ -61,7 +70,7 @@ async def newest_position(tx: Read) -> int:
 
 
 async def newest_events(tx: Read, room_nids: Iterable[int], limit: int, upto: int) -> dict[int, list[Place]]:
-    """The newest `limit` events of each room that are not after `upto`, the oldest first: one statement for 500 rooms."""
+    """The newest `limit` events of each room up to `upto`, the oldest first: one statement for 500 rooms."""
     nids = list(room_nids)
     found: dict[int, list[Place]] = {nid: [] for nid in nids}
     older = events.alias()
@@ -205,9 +214,7 @@ async def changes_between(tx: Read, after: int, upto: int) -> dict[int, list[Sta
     now, before = events.alias(), events.alias()
     change = state_changes.c
     statement = (
-        select(
-            change.position, change.type, change.state_key, now.c.event_id, before.c.event_id.label("previous_id")
-        )
+        select(change.position, change.type, change.state_key, now.c.event_id, before.c.event_id.label("previous_id"))
         .outerjoin(now, now.c.event_nid == change.event_nid)
         .outerjoin(before, before.c.event_nid == change.previous_event_nid)
         .where(change.position > after, change.position <= upto)
@@ -294,9 +301,7 @@ async def rooms_with_news(tx: Read, room_nids: Iterable[int], after: int) -> set
     found: set[int] = set()
     for part in _parts(list(room_nids)):
         for table in (events, receipts):
-            statement = (
-                select(table.c.room_nid).where(table.c.room_nid.in_(part), table.c.position > after).distinct()
-            )
+            statement = select(table.c.room_nid).where(table.c.room_nid.in_(part), table.c.position > after).distinct()
             found.update(nid for (nid,) in await tx.fetch_all(statement))
     return found
 

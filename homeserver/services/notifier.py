@@ -1,9 +1,9 @@
 """Who has to look again, and up to where: positions, never data.
 
-Hints arrive for every commit of this process and, over the bus, of others. Each durable fact has one place in the log and
-one hint, so a missing number means that a hint is on its way or lost. What the notifier shows as `position` has no such
-holes below it: whoever reads up to it misses nothing. Events of other processes come without their data; they are read
-once, by position, before `position` passes them.
+Hints arrive for every commit of this process and, over the bus, of others. Each durable fact has one place in the
+log and one hint, so a missing number means that a hint is on its way or lost. What the notifier shows as `position` has
+no such holes below it: whoever reads up to it misses nothing. Events of other processes come without their data; they
+are read once, by position, before `position` passes them.
 """
 
 import asyncio
@@ -33,8 +33,8 @@ LoadEvents = Callable[[int, int], Awaitable[Sequence[Hint]]]
 class Notifier:
     """Positions, and the requests that wait for them.
 
-    `listeners` hear the hints in the order of positions, before anybody is woken; `on_reset` says that hints were lost and
-    that whatever was derived from them is void.
+    `listeners` hear the hints in the order of positions, before anybody is woken; `on_reset` says that hints were
+    lost and that whatever was derived from them is void.
     """
 
     def __init__(self, db: Database, tasks: Tasks, clock: Clock, *, slow_poll_s: float = 30.0) -> None:

@@ -1,7 +1,7 @@
 """Who is online: merged over a user's devices, changed by what they do and by time passing.
 
-Nothing runs for users who are offline: one task sleeps until the next moment at which somebody may become idle or offline.
-https://spec.matrix.org/v1.19/client-server-api/#presence
+Nothing runs for users who are offline: one task sleeps until the next moment at which somebody may become idle or
+offline. https://spec.matrix.org/v1.19/client-server-api/#presence
 """
 
 import asyncio
@@ -37,7 +37,8 @@ _MAX_STATUS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class PresenceState:
-    """What others see. `last_active_at` in milliseconds since the epoch, 0 for unknown; `stamp` says when it changed."""
+    """What others see. `last_active_at` in milliseconds since the epoch, 0 for unknown; `stamp` says when it
+    changed."""
 
     user_id: str
     state: str = OFFLINE
@@ -110,7 +111,7 @@ class Presence:
         now = self._clock.monotonic()
         if device is None:
             device = user.devices[device_id] = _Device(state, now)
-        if state == ONLINE and device.state != ONLINE or not user.last_active_at:
+        if (state == ONLINE and device.state != ONLINE) or not user.last_active_at:
             self._note_active(user)
         device.state = state
         device.syncing += 1

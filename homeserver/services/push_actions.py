@@ -48,7 +48,7 @@ class PushActions:
         self._ignores: dict[str, frozenset[str]] = {}
         self._with_own_rules: BoundedCache[str, frozenset[str]] = BoundedCache(2_000)
         notifier.listeners.append(self._on_hints)
-        notifier.on_reset.append(lambda: self._tasks.start("push rules are read anew", self.load()))
+        notifier.on_reset.append(self._load_anew)
 
     async def load(self) -> None:
         """Read the users with push rules of their own and the lists of ignored users. Once, before serving."""
@@ -60,11 +60,14 @@ class PushActions:
         for user_id, content in ignored.items():
             self._set_ignored(user_id, content)
 
+    def _load_anew(self) -> None:
+        self._tasks.start("push rules are read anew", self.load())
+
     def on_event(self, tx: Write, draft: HeadDraft, event: Event, position: Position) -> tuple[int, int]:
         """The room's count of notifying events, this one included, and the count of its thread.
 
-        The second number is 0 where the event itself does not notify by default: that is how readers tell. `draft` is the
-        head right after the event. Exceptions of single users and the sender's read mark become rows.
+        The second number is 0 where the event itself does not notify by default: that is how readers tell. `draft`
+        is the head right after the event. Exceptions of single users and the sender's read mark become rows.
         """
         subject = Subject(event, self._context(tx, draft, event))
         shared = self._default.shared_subject(subject)
@@ -199,7 +202,7 @@ class PushActions:
                 if isinstance(hint.payload, AccountDataRow):
                     self._set_rules(hint.keys[0], hint.payload.content)
                 else:
-                    self._tasks.start("push rules are read anew", self.load())
+                    self._load_anew()
             elif hint.stream == Stream.ACCOUNT_DATA:
                 row = hint.payload
                 if isinstance(row, AccountDataRow) and row.type == IGNORED_USERS and row.room_id == "":

@@ -80,7 +80,9 @@ class Receipts:
 
     # --- writing
 
-    async def send(self, user_id: str, room_id: str, receipt_type: str, event_id: str, thread_id: object = None) -> None:
+    async def send(
+        self, user_id: str, room_id: str, receipt_type: str, event_id: str, thread_id: object = None
+    ) -> None:
         """A local user, who is in the room, has read up to the event. Raises InvalidParam and NotFound.
 
         A receipt never goes back: one for an earlier event than before is taken and changes nothing.
@@ -181,7 +183,8 @@ class Receipts:
             self._rooms.popitem(last=False)
 
     def event(self, room_id: str, user_id: str, after: int, upto: int) -> bytes | None:
-        """The m.receipt event with what changed at positions of (after, upto], as the user may see it; None for nothing.
+        """The m.receipt event with what changed at positions of (after, upto], as the user may see it; None for
+        nothing.
 
         What all users see is made once.
         """

@@ -302,6 +302,4 @@ def _transaction(stored: StoredEvent, user_id: str, device_id: str | None) -> st
 
 
 def _written(stored: StoredEvent, membership: str, user_id: str, device_id: str | None) -> orjson.Fragment:
-    return orjson.Fragment(
-        serialise(stored, txn_id=_transaction(stored, user_id, device_id), membership=membership)
-    )
+    return orjson.Fragment(serialise(stored, txn_id=_transaction(stored, user_id, device_id), membership=membership))

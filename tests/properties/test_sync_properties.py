@@ -21,8 +21,9 @@ STEPS = st.lists(
     st.tuples(
         st.sampled_from(
             [
-                "message", "message", "message", "thread", "name", "topic", "join", "leave", "kick", "ban", "unban", "invite",
-                "profile", "redact", "receipt", "private", "tag", "account", "sync", "sync", "burst", "restart",
+                "message", "message", "message", "thread", "name", "topic", "join", "leave", "kick", "ban",
+                "unban", "invite", "profile", "redact", "receipt", "private", "tag", "account",
+                "sync", "sync", "burst", "restart",
             ]
         ),
         st.integers(0, 2),

@@ -29,10 +29,10 @@ from homeserver.services.redactions import Redactions
 from homeserver.services.room_heads import RoomHeads
 from homeserver.services.room_state import RoomState
 from homeserver.services.send_event import SendEvent
-from homeserver.services.sync.event_hints import EventHints
 from homeserver.services.sync.device_lists import DeviceLists
 from homeserver.services.sync.device_messages import DeviceMessages
 from homeserver.services.sync.engine import SyncEngine
+from homeserver.services.sync.event_hints import EventHints
 from homeserver.services.sync.invitations import Invitations
 from homeserver.services.sync.lazy_members import LazyMembers
 from homeserver.services.sync.request import SyncRequest
@@ -73,9 +73,7 @@ class World:
         self.unread = UnreadCounts(db, self.notifier, self.logs, server_name=SERVER)
         self.account_data = AccountData(db, self.notifier)
         self.push_rules = PushRules(self.account_data)
-        self.push_actions = PushActions(
-            db, self.notifier, self.events, self.unread, self.tasks, server_name=SERVER
-        )
+        self.push_actions = PushActions(db, self.notifier, self.events, self.unread, self.tasks, server_name=SERVER)
         self.persist = PersistEvent(
             db,
             self.events,
@@ -96,16 +94,14 @@ class World:
             clock=self.clock,
             randomness=self.random,
         )
-        self.users = SyncUsers(db, self.notifier, self.events)
+        self.users = SyncUsers(db, self.notifier, self.events, self.tasks)
         self.typing = Typing(self.notifier, bus, self.clock, self.tasks)
         self.receipts = Receipts(db, self.notifier, self.events, self.heads, self.unread, self.clock)
         self.presence = Presence(
             db, self.notifier, bus, self.users, self.heads, self.clock, self.tasks, PresenceConfig()
         )
         self.visibility = Visibility(self.events, self.state)
-        self.timeline = Timeline(
-            db, self.notifier, self.events, self.heads, self.state, self.visibility, NoBackfill()
-        )
+        self.timeline = Timeline(db, self.notifier, self.events, self.heads, self.state, self.visibility, NoBackfill())
         self.engine = self.make_engine()
 
     def make_engine(self) -> SyncEngine:

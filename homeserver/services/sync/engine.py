@@ -101,17 +101,15 @@ class SyncEngine:
     async def _sync_changes(self, request: SyncRequest) -> bytes:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + min(request.timeout_ms / 1000, self._max_wait_s)
-        seen = (-1, -1)
         while True:
-            now = (self._notifier.position, self._notifier.ephemeral)
-            if now != seen:
-                answer = await self._answer(request)
-                if not answer.is_empty:
-                    return answer.write()
-                # Positions move without this user being concerned: the wait below is woken by what may concern them.
-                seen = (answer.token.position, answer.token.ephemeral)
-                if (self._notifier.position, self._notifier.ephemeral) != seen:
-                    continue
+            answer = await self._answer(request)
+            if not answer.is_empty:
+                return answer.write()
+            token = answer.token
+            if (self._notifier.position, self._notifier.ephemeral) != (token.position, token.ephemeral):
+                continue  # something happened while the answer was put together
+            # Nothing up to there concerns the user, so the next look begins there.
+            request = replace(request, since=token)
             left = deadline - loop.time()
             if left <= 0 or not await self._notifier.wait(request.user_id, left):
                 return answer.write()
@@ -176,4 +174,3 @@ class SyncEngine:
             events.append(self._rooms.default_push_rules(request.user_id))
         if events:
             answer.set_events("account_data", events)
-

@@ -22,8 +22,8 @@ _MAX_CHANGES = 1000
 class RoomLog:
     """A room's newest events in the order of their positions.
 
-    All shown events after `floor` are there, and all changes of the state after `changes_floor`. `generation` changes when
-    an event that was there before looks different (it was redacted).
+    All shown events after `floor` are there, and all changes of the state after `changes_floor`. `generation`
+    changes when an event that was there before looks different (it was redacted).
     """
 
     room_id: str
@@ -222,4 +222,3 @@ def _suffices(log: RoomLog, limit: int, since: int | None, upto: int) -> bool:
         return True
     enough = log.floor == 0 or bisect_right(log.positions, upto) > limit
     return enough and log.changes_floor <= log.floor
-

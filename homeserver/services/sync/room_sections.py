@@ -18,8 +18,8 @@ from homeserver.services.sync.summary import heroes_of
 
 @dataclass(slots=True)
 class RoomDraft:
-    """A room of an answer before it is written: what to show, by event ids. `memberships`: of the reader at events before
-    `joined_at`; `after_timeline`: the state is that after the timeline."""
+    """A room of an answer before it is written: what to show, by event ids. `memberships`: of the reader at events
+    before `joined_at`; `after_timeline`: the state is that after the timeline."""
 
     room_id: str
     span: Span
@@ -120,10 +120,8 @@ class RoomSections:
 
     def _write_event(self, request: SyncRequest, draft: RoomDraft, stored: StoredEvent) -> bytes:
         position = stored.position or 0
-        if position >= draft.joined_at:
-            membership = "join"
-        else:
-            membership = draft.memberships.get(stored.event_id, "join")
+        is_later = position >= draft.joined_at
+        membership = "join" if is_later else draft.memberships.get(stored.event_id, "join")
         return serialise(stored, with_room_id=False, txn_id=_transaction(request, stored), membership=membership)
 
     def _find_written(
@@ -157,9 +155,7 @@ class RoomSections:
         )
         draft.cached = self._written.get(draft.key)
 
-    def _add_members(
-        self, request: SyncRequest, log: RoomLog, head: RoomNow, draft: RoomDraft
-    ) -> Sequence[StateKey]:
+    def _add_members(self, request: SyncRequest, log: RoomLog, head: RoomNow, draft: RoomDraft) -> Sequence[StateKey]:
         """Add the member events that the timeline's senders (and heroes) need, without those that the device has."""
         end = draft.span.upto if draft.after_timeline else draft.timeline.start - 1
         view = StateView(head.state, [change for change in log.changes if change.position > end])

@@ -34,7 +34,8 @@ class RoomRead:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which part of a room's history is asked for: positions of (since, upto]. `is_full`: with the whole state, as for a
+    """Which part of a room's history is asked for: positions of (since, upto]. `is_full`: with the whole state, as
+    for a
     room that the client does not have; then `since` does not bound the timeline unless `since_bounds` says so."""
 
     since: int
@@ -139,8 +140,8 @@ def view_state(
 ) -> dict[StateKey, str]:
     """The state events that a client needs beside the timeline: up to its start, or (`after_timeline`) to its end.
 
-    With `without_members` the members of a whole state are left out, as they are loaded lazily; changes of members in a gap
-    are still there.
+    With `without_members` the members of a whole state are left out, as they are loaded lazily; changes of members
+    in a gap are still there.
     """
     end = span.upto if after_timeline else timeline.start - 1
     shown = {stored.event_id for stored in timeline.events}
@@ -167,6 +168,4 @@ def _set(found: dict[StateKey, str], change: StateChange) -> None:
 def _add_unshown(found: dict[StateKey, str], changes: Sequence[StateChange], shown: set[str]) -> None:
     """Changes within the timeline that clients cannot see in it: by events that it does not show."""
     last: dict[StateKey, str | None] = {(c.type, c.state_key): c.event_id for c in changes}
-    for key, event_id in last.items():
-        if event_id is not None and event_id not in shown:
-            found[key] = event_id
+    found.update((key, now) for key, now in last.items() if now is not None and now not in shown)

@@ -153,13 +153,9 @@ class Rooms:
             memberships, hidden = await self._look(
                 request, log, room.span, room.joined_at, is_joined=True, many=bool(data.ignored)
             )
-        return self._sections.draft(
-            request, log, head, room.span, room.joined_at, memberships, hidden, data.ignored
-        )
+        return self._sections.draft(request, log, head, room.span, room.joined_at, memberships, hidden, data.ignored)
 
-    async def _draft_left(
-        self, request: SyncRequest, data: UserData, room: LeftRoom
-    ) -> RoomDraft | None:
+    async def _draft_left(self, request: SyncRequest, data: UserData, room: LeftRoom) -> RoomDraft | None:
         head = await self._heads.get(room.room_id)
         if head is None or not head.state:
             return None
@@ -277,4 +273,3 @@ _NOTHING: frozenset[str] = frozenset()
 
 def _changes_members(draft: RoomDraft) -> bool:
     return any(True for _ in draft.member_changes()) or any(key[0] == "m.room.member" for key in draft.state)
-

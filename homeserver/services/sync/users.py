@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from homeserver.core.events import MEMBER
 from homeserver.runtime.bus import Hint
+from homeserver.runtime.tasks import Tasks
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.notifier import Notifier
 from storage import timeline
 from storage.database import Database
 from storage.streams import Stream
 from storage.timeline import UserRoom
-
 
 _MAX_CHANGES = 2_000
 
@@ -33,8 +33,8 @@ class MembershipChange:
 class SyncUser:
     """A user's rooms. `changes` holds every change of a membership after `floor`, the oldest first.
 
-    `joined`: room id → from which position on the user has been joined without a break, as far as is known: it may be later
-    than the truth. `nids`: room id → room_nid of every room in `memberships`.
+    `joined`: room id → from which position on the user has been joined without a break, as far as is known: it may
+    be later than the truth. `nids`: room id → room_nid of every room in `memberships`.
     """
 
     user_id: str
@@ -79,8 +79,9 @@ class SyncUser:
 class SyncUsers:
     """Loads users at first sight, follows their rooms from then on; who was not seen for longest is dropped."""
 
-    def __init__(self, db: Database, notifier: Notifier, events: Events, *, size: int = 20_000) -> None:
+    def __init__(self, db: Database, notifier: Notifier, events: Events, tasks: Tasks, *, size: int = 20_000) -> None:
         self._db = db
+        self._tasks = tasks
         self._notifier = notifier
         self._events = events
         self._size = size
@@ -122,7 +123,7 @@ class SyncUsers:
         loading = self._loading.get(user_id)
         if loading is not None:
             return await asyncio.shield(loading)
-        loading = self._loading[user_id] = asyncio.ensure_future(self._load(user_id))
+        loading = self._loading[user_id] = self._tasks.start("rooms of a user", self._load(user_id))
         try:
             return await asyncio.shield(loading)
         finally:
@@ -209,9 +210,7 @@ class SyncUsers:
             else:
                 self._on_member_event(user, stored, member, position)
 
-    def _on_member_event(
-        self, user: SyncUser, stored: StoredEvent, member: StoredEvent | None, position: int
-    ) -> None:
+    def _on_member_event(self, user: SyncUser, stored: StoredEvent, member: StoredEvent | None, position: int) -> None:
         user_id, room_id = user.user_id, stored.event.room_id
         membership, before = _membership(member), user.memberships.get(room_id, "leave")
         sender = stored.event.sender if member is None else member.event.sender
