@@ -59,4 +59,4 @@ class MessageHandlers:
 
 def _timestamp(request: Request) -> int | None:
     """Application services may say when an event happened."""
-    return request.query.int_("ts") if request.user.appservice_id is not None else None
+    return request.query.int_("ts") if request.user.appservice is not None else None

@@ -20,6 +20,7 @@ from homeserver.services.room_head import RoomHead
 from homeserver.services.room_heads import HeadDraft, RoomHeads
 from homeserver.services.room_presets import NewRoom, create_content, parse, power_levels_content, state_events
 from homeserver.services.send_event import SendEvent
+from homeserver.services.suspension import refuse_suspended
 from storage.database import Database, Write
 from storage.tables import rooms
 
@@ -63,6 +64,7 @@ class CreateRoom:
         Raises `BadJson`, `InvalidParam`, `UnsupportedRoomVersion`, `RoomInUse` for a taken alias, `InvalidRoomState`
         where the events that were asked for do not allow each other.
         """
+        refuse_suspended(requester)
         version = self._version(body.get("room_version"))
         new = parse(body)
         alias = None
@@ -110,7 +112,7 @@ class CreateRoom:
             event = await self._send.build(nothing, draft, tx=tx, origin_server_ts=later)
         room = self._heads.create(tx, event.room_id, version, creator)
         await self._send.check(room, event, tx)
-        await self._persist.append(tx, room, event, is_local=True)
+        await self._persist.append(tx, room, event, is_local=True, is_new=True)
         return room
 
     async def _fill(

@@ -73,7 +73,7 @@ class Directory:
         if not self._is_local(alias):
             raise InvalidParam("The alias is of another server")
         head = await self._heads.get(room_id)
-        if head is None or (requester.user_id not in head.joined and requester.appservice_id is None):
+        if head is None or (requester.user_id not in head.joined and requester.appservice is None):
             raise Forbidden("You must be in the room to make an alias for it")
         servers = list(head.hosts)
 

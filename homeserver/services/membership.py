@@ -18,6 +18,7 @@ from homeserver.services.profile_reader import ProfileReader
 from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.room_heads import RoomHead, RoomHeads
 from homeserver.services.send_event import SendEvent
+from homeserver.services.suspension import refuse_suspended
 from storage import memberships
 from storage.database import Database, Write
 
@@ -71,6 +72,7 @@ class Membership:
         head = await self._heads.get(room_id)
         if head is not None and user_id in head.joined:
             return room_id
+        refuse_suspended(requester)
         extra = {**(content or {}), **_reason(reason)}
         member = {**await self._profiles.member_fields(user_id), **extra, "membership": "join"}
         if head is None or not head.hosts.get(self._server_name):
@@ -100,6 +102,7 @@ class Membership:
     ) -> None:
         """Invite a user, of this or another server. Raises `Forbidden`, `InvalidParam`."""
         _check_user_id(user_id)
+        refuse_suspended(requester)
         content = await self.invite_content(user_id, {**_reason(reason), **({"is_direct": True} if is_direct else {})})
         if self._is_local(user_id):
             await self._change(requester.user_id, room_id, user_id, content)
@@ -138,6 +141,7 @@ class Membership:
     async def ban(self, requester: "Requester", room_id: str, user_id: str, *, reason: str | None = None) -> None:
         """Ban a user, who need not be in the room. Raises `Forbidden`."""
         _check_user_id(user_id)
+        refuse_suspended(requester)
         await self._change(requester.user_id, room_id, user_id, {**_reason(reason), "membership": "ban"})
 
     async def unban(self, requester: "Requester", room_id: str, user_id: str, *, reason: str | None = None) -> None:
@@ -152,6 +156,7 @@ class Membership:
         self, requester: "Requester", room_id: str, *, via: Sequence[str] = (), reason: str | None = None
     ) -> str:
         """Ask to be let in; returns the room id. Raises `Forbidden`, `NotFound`."""
+        refuse_suspended(requester)
         user_id = requester.user_id
         head = await self._heads.get(room_id)
         member = {**await self._profiles.member_fields(user_id), **_reason(reason), "membership": "knock"}
@@ -197,6 +202,7 @@ class Membership:
         elif membership == "leave" and own:
             await self.leave(requester, room_id, reason=reason)
         elif membership in ("join", "invite", "leave", "ban", "knock"):
+            refuse_suspended(requester)
             return await self._change(requester.user_id, room_id, user_id, dict(content))
         else:
             raise InvalidParam("There is no such membership")
@@ -256,6 +262,7 @@ class Membership:
         return await self._events.get(event_id)
 
     async def _require_joined(self, requester: "Requester", room_id: str) -> None:
+        refuse_suspended(requester)
         head = await self._send.require_head(room_id)
         if requester.user_id not in head.joined:
             raise Forbidden("You are not joined to the room")

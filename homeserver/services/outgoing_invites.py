@@ -61,7 +61,7 @@ class OutgoingInvites:
             room = await self._send.require_draft(tx, room_id)
             # The room may have moved on while the other server was asked.
             await self._send.check(room, signed, tx)
-            await self._persist.append(tx, room, signed, snapshot_before=snapshot, is_local=True)
+            await self._persist.append(tx, room, signed, snapshot_before=snapshot, is_local=True, is_new=True)
 
         await self._database.write(operation, rooms=(head.room_nid,))
 

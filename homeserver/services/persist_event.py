@@ -77,6 +77,7 @@ class PersistEvent:
         outlier: bool = False,
         backfilled: bool = False,
         is_local: bool = False,
+        is_new: bool = False,
         sent_by: SentBy | None = None,
         known: Mapping[str, Event] | None = None,
     ) -> StoredEvent:
@@ -85,11 +86,12 @@ class PersistEvent:
 
         `snapshot_before` is the state before the event; None means that of the draft, or for a backfilled event that
         it is not known. A backfilled event changes neither the extremities nor the current state; nor does a rejected
-        or soft-failed one. An outlier has no place in the timeline. The auth events must be stored, or come in the same
+        or soft-failed one. An outlier has no place in the timeline. `is_local`: this server passes the event on to the
+        others; `is_new`: it has just made it, so nobody knows it yet. The auth events must be stored, or come in the same
         batch before; `known` are events at hand, so that they need not be read. Raises `MissingEvents` where state
         has to be resolved of events that are not there.
         """
-        existing = None if is_local else await self._events.get(event.event_id, tx)
+        existing = None if is_new else await self._events.get(event.event_id, tx)
         if existing is not None and (not existing.outlier or outlier):
             return existing
         stored = StoredEvent(
@@ -120,7 +122,7 @@ class PersistEvent:
         self._events.appended(tx, stored)
         tx.after_commit(lambda: self._keep(stored, position))
         if position is not None:
-            await self._finish(tx, draft, stored)
+            await self._finish(tx, draft, stored, is_new)
         return stored
 
     async def index(self, tx: Write, stored: StoredEvent) -> None:
@@ -271,14 +273,13 @@ class PersistEvent:
             if stored.thread_root is not None:
                 draft.set_thread_seq(stored.thread_root, stored.thread_notify_seq)
 
-    async def _finish(self, tx: Write, draft: HeadDraft, stored: StoredEvent) -> None:
+    async def _finish(self, tx: Write, draft: HeadDraft, stored: StoredEvent, is_new: bool) -> None:
         """What an event of the timeline brings about, once it is there."""
         if stored.is_accepted and stored.event.redacts is not None:
             await self._redactions.apply(tx, draft, stored)
         if stored.is_local:
             self._members.tell_departed(tx, draft, stored)
-            return
-        if stored.rejected is None:
+        if not is_new and stored.rejected is None:
             await self._note_missing(tx, draft, stored.event)
             await self._redactions.find_for(tx, draft, stored)
 

@@ -72,7 +72,7 @@ class RoomReading:
     async def joined_members(self, requester: "Requester", room_id: str) -> dict[str, dict[str, Any]]:
         """Who is joined, with name and avatar. Raises `Forbidden` for who is not."""
         head = await self._heads.get(room_id)
-        if head is None or (requester.user_id not in head.joined and requester.appservice_id is None):
+        if head is None or (requester.user_id not in head.joined and requester.appservice is None):
             raise Forbidden("You are not joined to the room")
         async with self._database.read() as tx:
             rows = await memberships.joined_members(tx, head.room_nid)

@@ -13,7 +13,7 @@ from homeserver.core.auth_selection import CREATE_KEY, POWER_LEVELS_KEY
 from homeserver.core.canonical_json import CanonicalJSONError
 from homeserver.core.event_builder import EventDraft, build_event
 from homeserver.core.event_format import MAX_PREV_EVENTS, EventTooLarge, InvalidEvent
-from homeserver.core.events import Event, StateKey
+from homeserver.core.events import REDACTION, Event, StateKey
 from homeserver.core.power_levels import PowerLevels
 from homeserver.errors import BadJson, Forbidden, NotFound, TooLarge
 from homeserver.runtime.clock import Clock
@@ -22,6 +22,7 @@ from homeserver.services.events import Events, StoredEvent
 from homeserver.services.idempotency import Idempotency, Scope
 from homeserver.services.persist_event import PersistEvent, SentBy
 from homeserver.services.room_heads import HeadDraft, RoomHead, RoomHeads
+from homeserver.services.suspension import refuse_suspended
 from storage.database import Database, Read, Write
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class SendEvent:
         A state event that would change nothing is not sent: the id of the current one comes back. Raises `Forbidden`,
         `TooLarge`, `BadJson`.
         """
+        if draft.type != REDACTION:
+            refuse_suspended(requester)
         scope, sent_by = None, None
         if txn_id is not None and requester.device_id is not None:
             scope = Scope(requester.user_id, requester.device_id, f"send:{room_id}:{draft.type}:{txn_target}:{txn_id}")
@@ -108,10 +111,11 @@ class SendEvent:
         if requester.user_id not in head.joined:
             raise Forbidden("You are not joined to the room")
         if target.event.sender != requester.user_id:
+            refuse_suspended(requester)
             levels = await self.power_levels(head)
             if levels.user(requester.user_id) < levels.redact:
                 raise Forbidden("Your power level is too low to redact events of others")
-        draft = EventDraft("m.room.redaction", requester.user_id, dict(content), room_id, redacts=event_id)
+        draft = EventDraft(REDACTION, requester.user_id, dict(content), room_id, redacts=event_id)
         return await self.send(requester, room_id, draft, txn_id=txn_id, txn_target=event_id)
 
     # --- for services that send as part of their own writes
@@ -158,7 +162,7 @@ class SendEvent:
         """Build an event on the draft of the room, check it, and append it."""
         event = await self.build(room, draft, tx=tx, origin_server_ts=origin_server_ts)
         await self.check(room, event, tx)
-        return await self._persist.append(tx, room, event, is_local=True, sent_by=sent_by)
+        return await self._persist.append(tx, room, event, is_local=True, is_new=True, sent_by=sent_by)
 
     async def build(
         self,

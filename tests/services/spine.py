@@ -39,7 +39,8 @@ class Person:
     device_id: str | None = "DEVICE"
     is_guest: bool = False
     is_admin: bool = False
-    appservice_id: str | None = None
+    is_suspended: bool = False
+    appservice: object | None = None
 
 
 ALICE = Person(f"@alice:{SERVER}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from homeserver.errors import BadState, Forbidden, NotFound, UnableToGrantJoin, Unknown
+from homeserver.errors import BadState, Forbidden, NotFound, UnableToGrantJoin, Unknown, UserSuspended
 from storage import memberships
 from tests.services.spine import ALICE, BOB, CAROL, Person, Spine
 
@@ -206,3 +206,19 @@ async def test_a_member_event_sent_as_state_is_the_operation_it_amounts_to(spine
     assert stored.event.content == content
     await spine.membership.set_by_state(ALICE, room_id, BOB.user_id, {"membership": "ban"})
     assert await membership(spine, room_id, BOB) == "ban"
+
+
+async def test_suspended_users_may_leave_and_not_much_else(spine: Spine) -> None:
+    room_id = await spine.new_room(joined=[BOB])
+    event_id = await spine.say(BOB, room_id)
+    suspended = Person(BOB.user_id, is_suspended=True)
+    for attempt in (
+        spine.say(suspended, room_id),
+        spine.membership.invite(suspended, room_id, CAROL.user_id),
+        spine.membership.join(suspended, await spine.new_room()),
+        spine.new_room(suspended),
+    ):
+        with pytest.raises(UserSuspended):
+            await attempt
+    await spine.send.redact(suspended, room_id, event_id, {}, None)
+    await spine.membership.leave(suspended, room_id)
