@@ -40,6 +40,7 @@ from homeserver.runtime.telemetry import Telemetry
 from homeserver.services.backfill import Backfill
 from homeserver.services.edus import Edus
 from homeserver.services.events import StoredEvent
+from homeserver.services.fetch_missing import FetchMissing
 from homeserver.services.join_conditions import JoinConditions
 from homeserver.services.profile_reader import NoProfiles
 from homeserver.services.public_rooms import NoRemoteDirectory, PublicRooms
@@ -260,7 +261,7 @@ class Hearth:
             writing.persist,
             self.outside.signatures,
             writing.outliers,
-            writing.fetch,
+            FetchMissing(self.outside.client, reading.events, writing.outliers),
             server_name=self.name,
         )
 

@@ -1,0 +1,191 @@
+import orjson
+import pytest
+
+from federation.outbound.transport import Answer
+from homeserver.errors import BadGateway, Forbidden, MatrixError, NotFound
+from tests.federation.conftest import Until
+from tests.federation.hearth import Hearth
+from tests.federation.network import Network
+
+
+async def test_others_in_the_room_hear_of_a_join_through_the_resident_server(
+    hs1: Hearth, hs2: Hearth, hs3: Hearth, until: Until
+) -> None:
+    room_id = await hs1.create_room("alice")
+    await hs2.join("bob", room_id, hs1)
+    await hs3.join("carol", room_id, hs2)
+
+    async def all_know() -> bool:
+        return [await hs.membership(room_id, "@carol:hs3") for hs in (hs1, hs2, hs3)] == ["join"] * 3
+
+    await until(all_know)
+    message = await hs3.send("carol", room_id, "hello")
+    await until(lambda: hs1.has(message))
+    await until(lambda: hs2.has(message))
+
+
+async def test_the_second_user_of_a_server_joins_without_the_network(hs1: Hearth, hs2: Hearth, until: Until) -> None:
+    room_id = await hs1.create_room("alice")
+    await hs2.join("bob", room_id, hs1)
+    await hs2.join("ben", room_id, hs1)
+    assert len(hs1.network.requests("send_join")) == 1
+
+    async def knows() -> bool:
+        return await hs1.membership(room_id, "@ben:hs2") == "join"
+
+    await until(knows)
+
+
+async def test_candidates_are_tried_in_order_until_one_answers(hs1: Hearth, hs2: Hearth, network: Network) -> None:
+    room_id = await hs1.create_room("alice", room_version="12")
+    membership = hs2.writing.membership
+    await membership.join(hs2.as_user("bob"), room_id, via=["gone", "hs1"])
+    assert await hs2.membership(room_id, "@bob:hs2") == "join"
+    assert [sent.destination for sent in network.requests("make_join")] == ["gone", "hs1"]
+
+
+async def test_a_join_that_the_rules_forbid_is_refused_with_the_resident_servers_reason(
+    hs1: Hearth, hs2: Hearth
+) -> None:
+    room_id = await hs1.create_room("alice", preset="private_chat")
+    with pytest.raises(Forbidden):
+        await hs2.join("bob", room_id, hs1)
+
+
+async def test_nobody_to_ask_is_not_found_and_nobody_reached_is_bad_gateway(hs2: Hearth) -> None:
+    with pytest.raises(NotFound):
+        await hs2.join("bob", "!" + "a" * 43)
+    with pytest.raises(BadGateway):
+        await hs2.writing.membership.join(hs2.as_user("bob"), "!" + "a" * 43, via=["gone"])
+
+
+async def test_a_server_shut_out_by_acl_cannot_join(hs1: Hearth, hs2: Hearth) -> None:
+    room_id = await hs1.create_room("alice")
+    await hs1.set_state("alice", room_id, "m.room.server_acl", {"allow": ["*"], "deny": ["hs2"]})
+    with pytest.raises(Forbidden):
+        await hs2.join("bob", room_id, hs1)
+
+
+async def test_a_room_that_was_left_can_be_joined_again_with_its_state_of_then(
+    hs1: Hearth, hs2: Hearth, until: Until
+) -> None:
+    room_id = await hs1.create_room("alice")
+    await hs2.join("bob", room_id, hs1)
+    await hs2.writing.membership.leave(hs2.as_user("bob"), room_id)
+
+    async def left() -> bool:
+        return await hs1.membership(room_id, "@bob:hs2") == "leave"
+
+    await until(left)
+    await hs1.set_state("alice", room_id, "m.room.topic", {"topic": "while bob was away"})
+    await hs2.join("bob", room_id, hs1)
+    assert await hs2.state(room_id) == await hs1.state(room_id)
+    message = await hs1.send("alice", room_id, "welcome back")
+    await until(lambda: hs2.has(message))
+
+
+async def test_restricted_rooms_let_members_of_the_other_room_in_with_two_signatures(
+    hs1: Hearth, hs2: Hearth, until: Until
+) -> None:
+    club = await hs1.create_room("alice")
+    rule = {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": club}]}
+    join_rules = {"type": "m.room.join_rules", "state_key": "", "content": rule}
+    room_id = await hs1.create_room("alice", initial_state=[join_rules], room_version="10")
+    with pytest.raises(Forbidden):
+        await hs2.join("bob", room_id, hs1)
+    await hs2.join("bob", club, hs1)
+    await hs2.join("bob", room_id, hs1)
+    event_id = (await hs2.state(room_id))["m.room.member", "@bob:hs2"]
+    stored = await hs2.event(event_id)
+    assert stored is not None
+    assert set(stored.event.pdu["signatures"]) == {"hs1", "hs2"}
+    message = await hs2.send("bob", room_id, "in")
+    await until(lambda: hs1.has(message))
+
+
+async def test_knocking_and_being_let_in(hs1: Hearth, hs2: Hearth, until: Until) -> None:
+    rule = {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}
+    room_id = await hs1.create_room("alice", initial_state=[rule], name="the room")
+    await hs2.writing.membership.knock(hs2.as_user("bob"), room_id, via=["hs1"])
+    assert await hs1.membership(room_id, "@bob:hs2") == "knock"
+    assert await hs2.membership(room_id, "@bob:hs2") == "knock"
+    await hs1.writing.membership.invite(hs1.as_user("alice"), room_id, "@bob:hs2")
+    assert await hs2.membership(room_id, "@bob:hs2") == "invite"
+    await hs2.join("bob", room_id)
+    assert await hs1.membership(room_id, "@bob:hs2") == "join"
+
+
+@pytest.mark.parametrize("version", ["1", "6", "11", "12"])
+async def test_invites_are_signed_by_the_invited_server_and_can_be_accepted(
+    hs1: Hearth, hs2: Hearth, version: str
+) -> None:
+    room_id = await hs1.create_room("alice", preset="private_chat", room_version=version, name="the room")
+    await hs1.writing.membership.invite(hs1.as_user("alice"), room_id, "@bob:hs2")
+    event_id = (await hs1.state(room_id))["m.room.member", "@bob:hs2"]
+    stored = await hs1.event(event_id)
+    assert stored is not None
+    assert set(stored.event.pdu["signatures"]) == {"hs1", "hs2"}
+    assert await hs2.membership(room_id, "@bob:hs2") == "invite"
+    await hs2.join("bob", room_id)
+    assert await hs1.membership(room_id, "@bob:hs2") == "join"
+    assert await hs1.state(room_id) == await hs2.state(room_id)
+
+
+async def test_rejected_invites_end_on_both_sides(hs1: Hearth, hs2: Hearth) -> None:
+    room_id = await hs1.create_room("alice", preset="private_chat")
+    await hs1.writing.membership.invite(hs1.as_user("alice"), room_id, "@bob:hs2")
+    await hs2.writing.membership.leave(hs2.as_user("bob"), room_id)
+    assert await hs1.membership(room_id, "@bob:hs2") == "leave"
+    assert await hs2.membership(room_id, "@bob:hs2") == "leave"
+
+
+async def test_invites_that_are_taken_back_end_on_both_sides(hs1: Hearth, hs2: Hearth, until: Until) -> None:
+    room_id = await hs1.create_room("alice", preset="private_chat")
+    await hs1.writing.membership.invite(hs1.as_user("alice"), room_id, "@bob:hs2")
+    await hs1.writing.membership.kick(hs1.as_user("alice"), room_id, "@bob:hs2")
+
+    async def over() -> bool:
+        return await hs2.membership(room_id, "@bob:hs2") == "leave"
+
+    await until(over)
+
+
+async def test_users_who_do_not_exist_cannot_be_invited(hs1: Hearth, hs2: Hearth) -> None:
+    room_id = await hs1.create_room("alice")
+    with pytest.raises(Forbidden):
+        await hs1.writing.membership.invite(hs1.as_user("alice"), room_id, "@nobody:hs2")
+
+
+async def test_aliases_of_other_servers_are_resolved(hs1: Hearth, hs2: Hearth) -> None:
+    room_id = await hs1.create_room("alice", room_alias_name="lounge")
+    assert await hs2.writing.directory.resolve("#lounge:hs1") == (room_id, ["hs1"])
+    with pytest.raises(NotFound):
+        await hs2.writing.directory.resolve("#cellar:hs1")
+
+
+@pytest.mark.parametrize("change", ["no create", "unsigned state", "banned in the state", "no lists"])
+async def test_a_resident_server_that_lies_about_the_state_is_not_believed(
+    hs1: Hearth, hs2: Hearth, network: Network, change: str
+) -> None:
+    room_id = await hs1.create_room("alice")
+    real = network.servers["hs1"]
+
+    async def forged(method: str, target: str, headers: dict[str, str], body: bytes | None) -> Answer:
+        answer = await real(method, target, headers, body)
+        if "send_join" not in target:
+            return answer
+        content = orjson.loads(answer.body)
+        if change == "no create":
+            content["state"] = [e for e in content["state"] if e["type"] != "m.room.create"]
+        elif change == "unsigned state":
+            content["state"] = [{**e, "signatures": {}} for e in content["state"]]
+        elif change == "banned in the state":
+            content["state"] = [e for e in content["state"] if e["type"] != "m.room.join_rules"]
+        else:
+            content["state"] = {"a": 1}
+        return Answer(200, {}, orjson.dumps(content))
+
+    network.servers["hs1"] = forged
+    with pytest.raises(MatrixError):
+        await hs2.join("bob", room_id, hs1)
+    assert await hs2.membership(room_id, "@bob:hs2") is None
