@@ -1,0 +1,48 @@
+"""The composition root: builds everything once, in the order in which one thing needs another, and takes it down again."""
+
+import asyncio
+import logging
+import signal
+
+from homeserver.app.foundation import lay_foundation
+from homeserver.app.server import Server
+from homeserver.config import Config
+
+log = logging.getLogger(__name__)
+
+
+async def serve(config: Config, worker: int | None) -> None:
+    """Serve until SIGTERM or SIGINT. `worker`: which of several processes on the same ports this is, None for the only one.
+
+    OSError where a port cannot be had.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    base = await lay_foundation(config, worker)
+    server = Server(base, share_ports=worker is not None)
+    try:
+        await server.start()
+        log.info("serving %s at %s", config.server.name, ", ".join(server.http.addresses))
+        await stop.wait()
+        log.info("stopping")
+    finally:
+        await server.stop()
+
+
+async def add_user(config: Config, localpart: str, password: str, admin: bool) -> None:
+    """Make an account, whether the server is running or not. Raises MatrixError where it cannot be."""
+    base = await lay_foundation(config, None)
+    try:
+        from homeserver.app.accounts import build_accounts
+
+        await build_accounts(base).accounts.create(localpart, password, is_admin=admin)
+    finally:
+        await base.close()
+
+
+async def migrate(config: Config) -> None:
+    """Bring the database to this version's form."""
+    base = await lay_foundation(config, None)
+    await base.close()

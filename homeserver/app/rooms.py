@@ -1,0 +1,161 @@
+"""Rooms: events and their state, writing them here, and receiving them from other servers."""
+
+from dataclasses import dataclass
+
+from homeserver.app.foundation import Foundation
+from homeserver.app.outside import Outside
+from homeserver.services.account_data import AccountData
+from homeserver.services.auth_chains import AuthChains
+from homeserver.services.create_room import CreateRoom
+from homeserver.services.directory import Directory
+from homeserver.services.events import Events
+from homeserver.services.fetch_missing import FetchMissing
+from homeserver.services.idempotency import Idempotency
+from homeserver.services.import_room import ImportRoom
+from homeserver.services.join_conditions import JoinConditions
+from homeserver.services.member_rows import MemberRows
+from homeserver.services.membership import Membership
+from homeserver.services.notifier import Notifier
+from homeserver.services.out_of_room import OutOfRoom
+from homeserver.services.outgoing_invites import OutgoingInvites
+from homeserver.services.outliers import Outliers
+from homeserver.services.persist_event import PersistEvent
+from homeserver.services.profile_reader import ProfileReader
+from homeserver.services.push_actions import PushActions
+from homeserver.services.receive_pdu import ReceivePdu
+from homeserver.services.redactions import Redactions
+from homeserver.services.remote_join import RemoteJoin
+from homeserver.services.remote_rooms import NoRemoteRooms, RemoteRooms
+from homeserver.services.room_heads import RoomHeads
+from homeserver.services.room_state import RoomState
+from homeserver.services.send_event import SendEvent
+from homeserver.services.server_access import ServerAccess
+from homeserver.services.sync.event_hints import EventHints
+from homeserver.services.sync.room_log import RoomLogs
+from homeserver.services.unread_counts import UnreadCounts
+from homeserver.services.visibility import Visibility
+
+
+@dataclass(frozen=True, slots=True)
+class RoomReading:
+    """What is known of rooms, and who hears of their changes."""
+
+    notifier: Notifier
+    events: Events
+    heads: RoomHeads
+    chains: AuthChains
+    state: RoomState
+    logs: RoomLogs
+    unread: UnreadCounts
+    account_data: AccountData
+    push_actions: PushActions
+    visibility: Visibility
+    access: ServerAccess
+
+
+@dataclass(frozen=True, slots=True)
+class RoomWriting:
+    """What changes rooms."""
+
+    persist: PersistEvent
+    idempotency: Idempotency
+    send_event: SendEvent
+    imports: ImportRoom
+    outliers: Outliers
+    fetch: FetchMissing
+    receive: ReceivePdu
+    remote: RemoteRooms
+    conditions: JoinConditions
+    directory: Directory
+    membership: Membership
+    create_room: CreateRoom
+
+
+def build_reading(base: Foundation) -> RoomReading:
+    """The notifier comes first: it hears of a commit before those that read what it says."""
+    database, caches = base.database, base.config.caches
+    notifier = Notifier(database, base.tasks, base.clock)
+    events = Events(database, cache_size=caches.events)
+    heads = RoomHeads(database, cache_size=caches.rooms)
+    chains = AuthChains(database, events)
+    state = RoomState(database, events, heads, chains)
+    logs = RoomLogs(database, notifier, events, size=caches.timelines)
+    EventHints(database, notifier, events)
+    unread = UnreadCounts(database, notifier, logs, server_name=base.server_name)
+    return RoomReading(
+        notifier,
+        events,
+        heads,
+        chains,
+        state,
+        logs,
+        unread,
+        AccountData(database, notifier),
+        PushActions(database, notifier, events, unread, base.tasks, server_name=base.server_name),
+        Visibility(events, state),
+        ServerAccess(heads, events, server_name=base.server_name),
+    )
+
+
+def build_writing(base: Foundation, outside: Outside, reading: RoomReading, profiles: ProfileReader) -> RoomWriting:
+    """From the one writer of events up to whole rooms."""
+    database, events, heads, state = base.database, reading.events, reading.heads, reading.state
+    own = {"server_name": base.server_name}
+    signing = {**own, "signing_key": base.signing_key, "clock": base.clock, "randomness": base.randomness}
+    members = MemberRows(events, server_name=base.server_name)
+    persist = PersistEvent(
+        database, events, state, reading.chains, members, Redactions(events, state), reading.push_actions
+    )
+    idempotency = Idempotency(database, base.clock)
+    send_event = SendEvent(database, events, heads, persist, idempotency, **signing)
+    imports = ImportRoom(database, events, state, persist, members)
+    outliers = Outliers(database, heads, events, imports, outside.signatures)
+    fetch = FetchMissing(outside.client, events, outliers)
+    receive = ReceivePdu(
+        database, heads, events, state, persist, outside.signatures, outliers, fetch, reading.access
+    )
+    remote: RemoteRooms = NoRemoteRooms()
+    if base.config.federation.enabled:
+        remote = RemoteJoin(
+            database, outside.client, heads, imports, outliers, outside.signatures, receive, **signing
+        )
+    directory = Directory(database, events, heads, send_event, remote, **own)
+    conditions = JoinConditions(database, events, heads, send_event, **own)
+    membership = Membership(
+        database,
+        events,
+        heads,
+        send_event,
+        conditions,
+        OutOfRoom(database, events, heads, imports, remote, **signing),
+        OutgoingInvites(database, events, heads, state, send_event, persist, remote),
+        remote,
+        profiles,
+        **own,
+    )
+    create_room = CreateRoom(
+        database,
+        heads,
+        send_event,
+        persist,
+        membership,
+        directory,
+        profiles,
+        **own,
+        randomness=base.randomness,
+        default_room_version=base.config.rooms.default_version,
+    )
+    return RoomWriting(
+        persist,
+        idempotency,
+        send_event,
+        imports,
+        outliers,
+        fetch,
+        receive,
+        remote,
+        conditions,
+        directory,
+        membership,
+        create_room,
+    )

@@ -1,0 +1,158 @@
+"""The whole server: every part, the handlers over them, and the order of starting and stopping."""
+
+import asyncio
+
+from client_api.account import AccountHandlers
+from client_api.account_data import AccountDataHandlers
+from client_api.directory import DirectoryHandlers
+from client_api.endpoints import ENDPOINTS as CLIENT_ENDPOINTS
+from client_api.ephemeral import EphemeralHandlers
+from client_api.login import LoginHandlers
+from client_api.media import MediaHandlers
+from client_api.membership import MembershipHandlers
+from client_api.messages import MessageHandlers
+from client_api.push_rules import PushRulesHandlers
+from client_api.rooms import RoomHandlers
+from client_api.sync import SyncHandlers
+from client_api.timeline import TimelineHandlers
+from federation.inbound import devices as federation_devices
+from federation.inbound import events as federation_events
+from federation.inbound import media as federation_media
+from federation.inbound import membership as federation_membership
+from federation.inbound import queries as federation_queries
+from federation.inbound.endpoints import ENDPOINTS as FEDERATION_ENDPOINTS
+from federation.inbound.keys import KeyHandlers as FederationKeyHandlers
+from federation.inbound.server import ServerHandlers
+from federation.inbound.transactions import TransactionHandlers
+from federation.outbound.transport import Transport
+from homeserver.app.accounts import build_accounts
+from homeserver.app.federation import build_federation
+from homeserver.app.foundation import Foundation
+from homeserver.app.media import build_media
+from homeserver.app.outside import look_outside
+from homeserver.app.rooms import build_reading, build_writing
+from homeserver.app.telling import build_telling
+from homeserver.services.account_data import Filters
+from homeserver.services.backfill import Backfill
+from homeserver.services.public_rooms import PublicRooms
+from homeserver.services.read_markers import ReadMarkers
+from homeserver.services.room_reading import RoomReading
+from homeserver.web.dispatcher import Dispatcher
+from homeserver.web.rate_limits import RateLimiter
+from homeserver.web.server import HttpServer
+
+
+class Server:
+    """One process of a homeserver. Built without a network or a task of its own; `start` brings it to life."""
+
+    def __init__(self, base: Foundation, *, share_ports: bool = False, transport: Transport | None = None) -> None:
+        self.base = base
+        config = base.config
+        self.outside = look_outside(base, transport)
+        self.accounts = build_accounts(base)
+        self.reading = build_reading(base)
+        self.writing = build_writing(base, self.outside, self.reading, self.profiles)
+        self.media = build_media(base, self.outside)
+        self.telling = build_telling(base, self.reading, self._backfill(), NoToDevice(), NoKeys(), NoDeviceLists())
+        self.federation = build_federation(
+            base, self.outside, self.reading, self.writing, self.telling, None, None, None
+        )
+        self.dispatcher = Dispatcher(
+            (*CLIENT_ENDPOINTS, *(FEDERATION_ENDPOINTS if config.federation.enabled else ())),
+            [*self._client_handlers(), *self._federation_handlers()],
+            self.accounts.sessions,
+            self.federation.auth,
+            RateLimiter(config.rate_limits, base.clock),
+            base.telemetry,
+            limits=config.limits,
+        )
+        self.http = HttpServer(
+            self.dispatcher,
+            config.listeners,
+            base.telemetry,
+            limits=config.limits,
+            metrics=config.metrics,
+            share_ports=share_ports,
+        )
+
+    async def start(self) -> None:
+        """Read what has to be in memory, listen, and begin the work in the background. OSError: a port is taken."""
+        await self.reading.push_actions.load()
+        await self.http.start()
+        if self.base.config.federation.enabled:
+            await self.federation.sender.start()
+        self.media.expiry.start()
+
+    async def stop(self) -> None:
+        """Long polls are answered at once; requests under way may end; what was decided is written."""
+        self.reading.notifier.close()
+        await self.http.stop()
+        if self.base.config.federation.enabled:
+            await self.federation.sender.stop()
+        self.media.thumbnails.close()
+        await self.outside.transport.close()
+        await self.base.close()
+
+    def _backfill(self) -> Backfill:
+        return Backfill(
+            self.base.database,
+            self.outside.client,
+            self.reading.heads,
+            self.reading.events,
+            self.writing.persist,
+            self.outside.signatures,
+            self.writing.outliers,
+            self.writing.fetch,
+            server_name=self.base.server_name,
+        )
+
+    def _client_handlers(self) -> list[object]:
+        base, accounts, reading, writing, telling = self.base, self.accounts, self.reading, self.writing, self.telling
+        database, config = base.database, base.config
+        read_markers = ReadMarkers(reading.account_data, telling.receipts, reading.events, reading.heads)
+        room_reading = RoomReading(database, reading.events, reading.heads, reading.state)
+        return [
+            LoginHandlers(
+                accounts.accounts,
+                accounts.registration,
+                accounts.shared_secret,
+                accounts.logins,
+                accounts.password_login,
+                accounts.uia,
+                accounts.appservices,
+                config.sessions,
+            ),
+            AccountHandlers(accounts.accounts, accounts.uia, accounts.openid),
+            RoomHandlers(writing.create_room, writing.membership, room_reading),
+            MembershipHandlers(writing.membership, writing.directory),
+            MessageHandlers(writing.send_event, writing.membership, writing.directory),
+            DirectoryHandlers(writing.directory, self.public_rooms),
+            SyncHandlers(telling.sync, Filters(database)),
+            TimelineHandlers(telling.timeline),
+            EphemeralHandlers(telling.typing, read_markers, telling.presence),
+            AccountDataHandlers(reading.account_data, telling.push_rules),
+            PushRulesHandlers(telling.push_rules),
+            MediaHandlers(
+                self.media.uploads, self.media.reader, self.media.thumbnails, legacy=config.media.legacy_endpoints
+            ),
+        ]
+
+    def _federation_handlers(self) -> list[object]:
+        base, federation, config = self.base, self.federation, self.base.config.federation
+        return [
+            ServerHandlers(version=VERSION, well_known_server=config.well_known_server),
+            FederationKeyHandlers(self.outside.keyring),
+            TransactionHandlers(federation.transactions),
+            federation_membership.MembershipHandlers(federation.resident, federation.invites),
+            federation_events.EventHandlers(federation.served),
+            federation_queries.QueryHandlers(
+                self.writing.directory,
+                self.profiles,
+                self.public_rooms,
+                server_name=base.server_name,
+                serves_public_rooms=config.public_rooms,
+                serves_profiles=config.profiles,
+            ),
+            federation_devices.DeviceHandlers(None),
+            federation_media.MediaHandlers(self.media.reader, self.media.thumbnails, base.randomness),
+        ]
