@@ -250,6 +250,12 @@ class RoomInUse(MatrixError):
     default_message = "That room alias is taken"
 
 
+class AliasExists(RoomInUse):
+    """As `RoomInUse`, where an alias is made for a room that exists: that endpoint has no errcode of its own for it."""
+
+    errcode = "M_UNKNOWN"
+
+
 class InvalidRoomState(MatrixError):
     """The initial state of a new room contradicts itself."""
 

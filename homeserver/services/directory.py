@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from homeserver.core.event_builder import EventDraft
 from homeserver.core.identifiers import is_valid_room_alias
-from homeserver.errors import BadAlias, Forbidden, InvalidParam, MatrixError, NotFound, RoomInUse
+from homeserver.errors import AliasExists, BadAlias, Forbidden, InvalidParam, MatrixError, NotFound, RoomInUse
 from homeserver.services.events import Events
 from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.room_heads import RoomHead, RoomHeads
@@ -67,7 +67,7 @@ class Directory:
 
     async def create(self, requester: "Requester", alias: str, room_id: str) -> None:
         """Point an alias of this server to a room that the user is in. Raises `InvalidParam`, `Forbidden`,
-        `RoomInUse`."""
+        `AliasExists`."""
         if not is_valid_room_alias(alias) or any(character.isspace() for character in alias):
             raise InvalidParam("That is not a room alias")
         if not self._is_local(alias):
@@ -78,7 +78,10 @@ class Directory:
         servers = list(head.hosts)
 
         async def operation(tx: Write) -> None:
-            await self.add(tx, alias, room_id, servers, requester.user_id)
+            try:
+                await self.add(tx, alias, room_id, servers, requester.user_id)
+            except RoomInUse as error:
+                raise AliasExists(f"The room alias {alias} exists already") from error
 
         await self._database.write(operation)
 

@@ -26,6 +26,8 @@ _STATUSES: dict[type[MatrixError], int] = {
     errors.CannotLeaveServerNoticeRoom: 403,
     errors.WrongRoomKeysVersion: 403,
     errors.ThreepidDenied: 403,
+    errors.BadState: 403,
+    errors.AliasExists: 409,
     errors.LimitExceeded: 429,
     errors.NotYetUploaded: 504,
     errors.CannotOverwriteMedia: 409,
