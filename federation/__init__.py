@@ -1,1 +1,1 @@
-"""Talking with other servers: requests to them (outbound), requests of theirs (inbound), and what they are sent (sender)."""
+"""Talking with other servers: requests to them (outbound), of theirs (inbound), and what they are sent (sender)."""

@@ -80,7 +80,7 @@ class FederationSender:
         self._routed = 0
         self._reread = True
         self._stored: dict[str, Destination] = {}
-        self._is_active = False
+        self._is_active = self._is_stopped = False
         self._lease_until = 0
         self._count = 0
         self._heard_at: dict[str, float] = {}
@@ -99,7 +99,8 @@ class FederationSender:
         self._tasks.loop("federation retries", self._step, every_s=STEP_S, clock=self._clock)
 
     async def stop(self) -> None:
-        """Notes how far every server is, and lets another process go on."""
+        """Notes how far every server is, and lets another process go on. It does not start again."""
+        self._is_stopped = True
         if not self._is_active:
             return
         self._is_active = False
@@ -114,10 +115,10 @@ class FederationSender:
     def heard_from(self, server_name: str) -> None:
         """A request of the server came in: what waits for it is sent at once, by whichever process does that."""
         now = self._clock.monotonic()
-        if self._reachability.failing(server_name) is None:
-            # Other processes may know that it fails: they are told, but not of every request.
-            if not self._database.is_shared or self._heard_at.get(server_name, -HEARD_EVERY_S) + HEARD_EVERY_S > now:
-                return
+        # Other processes may know that it fails: they are told, but not of every request.
+        is_news = self._database.is_shared and self._heard_at.get(server_name, -HEARD_EVERY_S) + HEARD_EVERY_S <= now
+        if self._reachability.failing(server_name) is None and not is_news:
+            return
         if len(self._heard_at) >= KNOWN_ROOMS:
             self._heard_at.clear()
         self._heard_at[server_name] = now
@@ -125,7 +126,7 @@ class FederationSender:
 
     async def _step(self) -> None:
         """Once a second: hold the lease, note progress, try servers whose pause is over."""
-        if not await self._holds_lease():
+        if self._is_stopped or not await self._holds_lease():
             self._is_active = False
             return
         if not self._is_active:
@@ -228,7 +229,7 @@ class FederationSender:
                 await self._route(arrived)
             except asyncio.CancelledError:
                 raise
-            except Exception:  # noqa: BLE001 (the router must go on; the log still has what it was about)
+            except Exception:
                 log.exception("routing failed; reading the log again")
                 self._hosts.clear()
                 self._reread = True

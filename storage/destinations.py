@@ -1,7 +1,7 @@
 """What other servers are to be sent, and how far each has been.
 
-A row of `destinations` says that a server is behind, failing, or both. Servers without a row have been sent everything up
-to the checkpoint, the row with the empty name; so the many that are up to date cost no writes.
+A row of `destinations` says that a server is behind. Servers without a row have been sent everything up to the
+checkpoint, the row with the empty name; so the many that are up to date cost no writes.
 """
 
 from collections.abc import Iterable, Sequence

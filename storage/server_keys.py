@@ -1,7 +1,7 @@
 """Signing keys of other servers, as they published them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sqlalchemy import select
 
@@ -28,11 +28,8 @@ class ServerKey:
 async def keys_of(tx: Read, server_name: str) -> list[ServerKey]:
     """Every key of a server that was ever seen."""
     table = server_keys
-    columns = (
-        table.c.key_id, table.c.verify_key, table.c.valid_until, table.c.expired_at, table.c.fetched_at, table.c.response
-    )  # fmt: skip
-    rows = await tx.fetch_all(select(*columns).where(table.c.server_name == server_name))
-    return [ServerKey(*row) for row in rows]
+    statement = select(*(table.c[field.name] for field in fields(ServerKey))).where(table.c.server_name == server_name)
+    return [ServerKey(*row) for row in await tx.fetch_all(statement)]
 
 
 def store_keys(tx: Write, server_name: str, keys: Sequence[ServerKey]) -> None:

@@ -17,7 +17,8 @@ def is_public(address: str) -> bool:
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address):
         # What an IPv6 address carries inside is where the packets end up.
-        inner = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo[1] if parsed.teredo else None) or _nat64(parsed)
+        teredo = parsed.teredo[1] if parsed.teredo else None
+        inner = parsed.ipv4_mapped or parsed.sixtofour or teredo or _nat64(parsed)
         if inner is not None:
             return inner.is_global and not inner.is_multicast
     return parsed.is_global and not parsed.is_multicast
@@ -31,7 +32,7 @@ def _nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def socket_factory(allow_private: bool) -> Callable[[AddressInfo], socket.socket]:
-    """Makes sockets for the address that is really about to be connected to, after all look-ups; refuses private ones."""
+    """Makes sockets for the address that is about to be connected to, after all look-ups; refuses private ones."""
 
     def make(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, address = info

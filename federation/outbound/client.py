@@ -48,7 +48,9 @@ class FederationClient:
         target = target_of(KEYS, ["server"], None)
         return await self._requests.json(destination, "GET", target, max_bytes=KEY_BYTES, signed=False)
 
-    async def query_keys(self, notary: str, wanted: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[dict[str, Any]]:
+    async def query_keys(
+        self, notary: str, wanted: Mapping[str, Mapping[str, Mapping[str, int]]]
+    ) -> list[dict[str, Any]]:
         """POST /_matrix/key/v2/query: the key objects that the notary has for server → key id → criteria."""
         target = target_of(KEYS, ["query"], None)
         answer = await self._requests.json(notary, "POST", target, {"server_keys": wanted}, signed=False)
@@ -206,7 +208,9 @@ class FederationClient:
         target = target_of(V1, ["hierarchy", room_id], {"suggested_only": suggested_only})
         return await self._requests.json(destination, "GET", target)
 
-    async def timestamp_to_event(self, destination: str, room_id: str, timestamp: int, direction: str) -> dict[str, Any]:
+    async def timestamp_to_event(
+        self, destination: str, room_id: str, timestamp: int, direction: str
+    ) -> dict[str, Any]:
         target = target_of(V1, ["timestamp_to_event", room_id], {"ts": timestamp, "dir": direction})
         return await self._requests.json(destination, "GET", target)
 

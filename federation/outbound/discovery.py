@@ -117,7 +117,8 @@ class Discovery:
     def _in_order(self, records: Sequence[ServiceRecord]) -> list[ServiceRecord]:
         """By priority; among equals at random, the heavier the likelier to be first (RFC 2782)."""
         return sorted(
-            records, key=lambda record: (record.priority, -(self._randomness.uniform() ** (1 / max(record.weight, 0.1))))
+            records,
+            key=lambda record: (record.priority, -(self._randomness.uniform() ** (1 / max(record.weight, 0.1)))),
         )
 
     async def _delegation_of(self, host: str) -> str | None:

@@ -32,9 +32,9 @@ class WaitingEvent:
 class Outbox:
     """One server's. `sent_position`: everything up to there has arrived, as far as it concerns the server.
 
-    `passing`: EDUs that are worth nothing later, by what replaces them. `has_edus`: there are durable ones in the database.
-    `from_database`: events after `sent_position` are to be read from there, as memory does not hold all of them;
-    `has_missed`: one more of those since that was last tried.
+    `passing`: EDUs that are worth nothing later, by what replaces them. `has_edus`: there are durable ones in the
+    database. `from_database`: events after `sent_position` are to be read from there, as memory does not hold all of
+    them; `has_missed`: one more of those since that was last tried.
     """
 
     server_name: str

@@ -16,7 +16,8 @@ SCHEME: Final = "X-Matrix"
 MAX_HEADER: Final = 4096
 # RFC 9110 §5.6.2; older servers send colons (and base64's signs) without quotes too.
 _PARAMETER = re.compile(
-    r"""[ \t]*(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[!#$%&'*+.^_`|~0-9A-Za-z:/=\[\]-]*))[ \t]*"""
+    r"""[ \t]*(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|"""
+    r"""(?P<bare>[!#$%&'*+.^_`|~0-9A-Za-z:/=\[\]-]*))[ \t]*"""
 )
 _ESCAPED = re.compile(r"\\(.)")
 

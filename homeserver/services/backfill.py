@@ -9,8 +9,8 @@ from federation.outbound.failures import FederationError
 from homeserver.core.events import Event
 from homeserver.services.event_signatures import EventSignatures
 from homeserver.services.events import Events
-from homeserver.services.outliers import MissingAuthEvents, Outliers
 from homeserver.services.fetch_missing import FetchMissing
+from homeserver.services.outliers import MissingAuthEvents, Outliers
 from homeserver.services.persist_event import PersistEvent
 from homeserver.services.received_events import parse, verify
 from homeserver.services.room_heads import RoomHead, RoomHeads

@@ -134,7 +134,8 @@ class Edus:
 
     async def _receive_to_device(self, origin: str, content: dict[str, Any]) -> None:
         shape = {"sender": str, "type": str, "message_id": str, "messages": dict}
-        if all(isinstance(content.get(name), kind) for name, kind in shape.items()) and _is_of(content["sender"], origin):
+        is_whole = all(isinstance(content.get(name), kind) for name, kind in shape.items())
+        if is_whole and _is_of(content["sender"], origin):
             await self._to_device.receive(origin, content)
         else:
             log.info("dropped a malformed to-device EDU of %s", origin)

@@ -1,4 +1,4 @@
-"""Asks other servers for what is missing to judge an event: events before it, what authorises it, the state before it."""
+"""Asks other servers for what lacks to judge an event: events before it, what authorises it, the state before it."""
 
 import asyncio
 import logging

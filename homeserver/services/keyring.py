@@ -14,7 +14,7 @@ from federation.outbound.failures import FederationError
 from homeserver.core.canonical_json import decode
 from homeserver.core.signatures import key_id_of, sign_json, verify_json
 from homeserver.runtime.clock import Clock
-from homeserver.services.server_key_objects import InvalidKeys, OldVerifyKey, publish, read
+from homeserver.services.server_key_objects import InvalidKeys, OldVerifyKey, publish, read, verify_key_of
 from storage.database import Database, Write
 from storage.server_keys import ServerKey, keys_of, store_keys
 
@@ -76,7 +76,7 @@ class Keyring:
     def own_key(self, key_id: str) -> bytes | None:
         """A verify key of this server, an old one too."""
         if key_id == key_id_of(self._signing_key):
-            return bytes(self._signing_key.verify_key)
+            return verify_key_of(self._signing_key)
         return next((old.verify_key for old in self._old_keys if old.key_id == key_id), None)
 
     # --- keys of any server

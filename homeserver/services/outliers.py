@@ -44,7 +44,7 @@ class Outliers:
         self._signatures = signatures
 
     async def take_in(self, room_id: str, version: RoomVersion, pdus: Sequence[object]) -> None:
-        """Stores those of the PDUs of a known room that are new and pass steps 1 to 3; marks what fails step 4 as rejected.
+        """Stores those of the PDUs of a known room that are new and pass steps 1 to 3; what fails step 4, as rejected.
 
         What is authorised by events that nobody sent is left out.
         """
@@ -75,8 +75,8 @@ class Outliers:
         return {event_id: one.event for event_id, one in stored.items() if one.rejected is None}
 
     async def judge(self, events: Sequence[Event]) -> tuple[list[Event], dict[str, str]]:
-        """Step 4 for many events that may authorise each other: those with something to go by, each after what authorises
-        it, and why some of them are rejected, by id."""
+        """Step 4 for many events that may authorise each other: those with something to go by, each after what
+        authorises it, and why some of them are rejected, by id."""
         by_id = {event.event_id: event for event in events}
         outside = {auth_id for event in events for auth_id in auth_events_of(event) if auth_id not in by_id}
         stored = await self._events.get_many(outside)

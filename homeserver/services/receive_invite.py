@@ -100,8 +100,8 @@ class ReceiveInvite:
         return received.events[0]
 
     async def _stripped(self, event: Event, room_state: Sequence[object]) -> list[dict[str, Any]]:
-        """What the client is shown of the room. Whole events must be what they claim to be; from room version 12 on there
-        must be nothing else, and the create event among them."""
+        """What the client is shown of the room. Whole events must be what they claim to be; from room version 12 on
+        there must be nothing else, and the create event among them."""
         whole = [entry for entry in room_state if isinstance(entry, dict) and "signatures" in entry]
         received = parse(whole, event.room_version, event.room_id)
         received = await verify(received, self._signatures)

@@ -15,7 +15,7 @@ from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.edus import Edus
 from homeserver.services.receive_pdu import ReceivePdu, Verdict
 from homeserver.services.rescinded_invites import RescindedInvites
-from homeserver.services.room_heads import RoomHead, RoomHeads
+from homeserver.services.room_heads import RoomHeads
 from homeserver.services.server_access import ServerAccess
 from schemas import SchemaError
 

@@ -16,7 +16,7 @@ from homeserver.services.event_signatures import EventSignatures
 
 @dataclass(slots=True)
 class Received:
-    """Events that passed, in the order in which they came, and why the others did not: (event id where known, reason)."""
+    """Events that passed, in the order in which they came; of the others (event id where known, reason)."""
 
     events: list[Event] = field(default_factory=list)
     dropped: list[tuple[str | None, str]] = field(default_factory=list)

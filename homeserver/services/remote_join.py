@@ -1,4 +1,4 @@
-"""Joining, knocking on and leaving rooms through servers that are in them (server-server-api §Joining Rooms and after)."""
+"""Joining, knocking on and leaving rooms through servers that are in them (server-server-api §Joining Rooms)."""
 
 import asyncio
 import logging
@@ -256,7 +256,8 @@ class RemoteJoin:
         if version.event_id_in_pdu:
             pdu["event_id"] = f"${self._randomness.opaque_id()}:{self._server_name}"
         pdu["hashes"] = {"sha256": content_hash(pdu, version)}
-        return Event.from_pdu(check_pdu(sign_event(pdu, version, self._server_name, self._signing_key), version), version)
+        signed = sign_event(pdu, version, self._server_name, self._signing_key)
+        return Event.from_pdu(check_pdu(signed, version), version)
 
     def _with_other_signatures(self, event: Event, joined: JoinedRoom) -> Event:
         """The join as the resident server returned it, if it added nothing but signatures (restricted joins)."""
@@ -274,7 +275,7 @@ class RemoteJoin:
     # --- what comes of it
 
     async def _take_over(self, server: str, join: Event, joined: JoinedRoom) -> None:
-        """Checks what the resident server answered and writes it: the room's state, what authorises it, and the join."""
+        """Checks what the resident server answered and writes it: the state, what authorises it, and the join."""
         version = join.room_version
         pdus = [*joined.auth_chain, *joined.state]
         new = await self._outliers.check(join.room_id, version, pdus)

@@ -1,5 +1,5 @@
-"""History and state that other servers ask for, as far as each may see it (server-server-api §Retrieving events, §Backfilling
-and retrieving missing events)."""
+"""History and state that other servers ask for, as far as each may see it (server-server-api §Retrieving events,
+§Backfilling and retrieving missing events)."""
 
 import heapq
 from collections.abc import Collection, Iterable, Sequence
@@ -47,7 +47,7 @@ class ServedEvents:
         if stored is None or stored.rejected is not None:
             raise NotFound("There is no such event here")
         await self._access.shared_head(stored.event.room_id, origin)
-        # What came without a place in the timeline is state or authorises some, so every server of the room may have it.
+        # What came without a place in the timeline is state, or authorises some: every server of the room may have it.
         if not stored.outlier and not await self._may_see(origin, stored):
             raise Forbidden("Your server may not see this event")
         return self._transaction([stored])

@@ -30,6 +30,13 @@ class OldVerifyKey:
     expired_at: int
 
 
+def verify_key_of(key: SigningKey) -> bytes:
+    """The public half of a signing key, 32 bytes."""
+    public = key.verify_key
+    assert public is not None
+    return bytes(public)
+
+
 def publish(
     server_name: str, signing_key: SigningKey, old_keys: Sequence[OldVerifyKey], valid_until: int
 ) -> dict[str, Any]:
@@ -37,7 +44,7 @@ def publish(
     content = {
         "server_name": server_name,
         "valid_until_ts": valid_until,
-        "verify_keys": {key_id_of(signing_key): {"key": unpadded_base64(bytes(signing_key.verify_key))}},
+        "verify_keys": {key_id_of(signing_key): {"key": unpadded_base64(verify_key_of(signing_key))}},
         "old_verify_keys": {
             old.key_id: {"key": unpadded_base64(old.verify_key), "expired_ts": old.expired_at} for old in old_keys
         },

@@ -72,7 +72,8 @@ async def test_the_same_transaction_again_changes_nothing_and_is_answered_the_sa
 @pytest.mark.parametrize("forgery", ["no signature", "wrong key", "other server", "other event"])
 async def test_events_without_the_senders_signature_are_dropped(hs1: Hearth, hs2: Hearth, forgery: str) -> None:
     room_id = await shared_room(hs1, hs2)
-    event = await make(hs2, room_id, key=generate_signing_key("1", b"?" * 32) if forgery == "wrong key" else hs2.base.signing_key)
+    wrong = generate_signing_key("1", b"?" * 32)
+    event = await make(hs2, room_id, key=wrong if forgery == "wrong key" else hs2.base.signing_key)
     pdu = dict(event.pdu)
     if forgery == "no signature":
         pdu["signatures"] = {}
@@ -344,17 +345,15 @@ async def test_history_is_not_for_servers_outside_of_the_room(
     room_id = await shared_room(hs1, hs2)
     message = await hs1.send("alice", room_id, "secret")
     client = hs3.outside.client
+    ask = {
+        "state": lambda: client.state("hs1", room_id, message),
+        "state_ids": lambda: client.state_ids("hs1", room_id, message),
+        "backfill": lambda: client.backfill("hs1", room_id, [message], 10),
+        "event_auth": lambda: client.event_auth("hs1", room_id, message),
+        "make_leave": lambda: client.make_leave("hs1", room_id, BOB),
+    }
     with pytest.raises(FederationError) as refused:
-        if target == "state":
-            await client.state("hs1", room_id, message)
-        elif target == "state_ids":
-            await client.state_ids("hs1", room_id, message)
-        elif target == "backfill":
-            await client.backfill("hs1", room_id, [message], 10)
-        elif target == "event_auth":
-            await client.event_auth("hs1", room_id, message)
-        else:
-            await client.make_leave("hs1", room_id, BOB)
+        await ask[target]()
     assert refused.value.errcode == "M_FORBIDDEN"
 
 
