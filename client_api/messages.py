@@ -30,9 +30,7 @@ class MessageHandlers:
             redacts = request.body.pop("redacts", None)
             if not isinstance(redacts, str):
                 raise BadJson("redacts must name the event to redact")
-            return {
-                "event_id": await self._send.redact(user, path["roomId"], redacts, request.body, path["txnId"])
-            }
+            return {"event_id": await self._send.redact(user, path["roomId"], redacts, request.body, path["txnId"])}
         draft = EventDraft(path["eventType"], user.user_id, request.body, path["roomId"])
         event_id = await self._send.send(
             user, path["roomId"], draft, txn_id=path["txnId"], origin_server_ts=_timestamp(request)

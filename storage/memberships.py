@@ -31,7 +31,18 @@ _COLUMNS = select(memberships, rooms.c.room_id).join(rooms, rooms.c.room_nid == 
 
 
 def _membership(row: Row[Any]) -> Membership:
-    return Membership(**row._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
+    return Membership(
+        room_nid=row.room_nid,
+        room_id=row.room_id,
+        user_id=row.user_id,
+        membership=row.membership,
+        event_nid=row.event_nid,
+        sender=row.sender,
+        position=row.position,
+        display_name=row.display_name,
+        avatar_url=row.avatar_url,
+        forgotten=row.forgotten,
+    )
 
 
 async def membership_of(tx: Read, room_id: str, user_id: str) -> Membership | None:
@@ -77,9 +88,7 @@ async def joined_room_ids(tx: Read, user_id: str) -> list[str]:
 async def joined_members(tx: Read, room_nid: int) -> Sequence[Row[Any]]:
     """(user_id, display_name, avatar_url) of everybody who is joined."""
     statement = select(memberships.c.user_id, memberships.c.display_name, memberships.c.avatar_url)
-    return await tx.fetch_all(
-        statement.where(memberships.c.room_nid == room_nid, memberships.c.membership == "join")
-    )
+    return await tx.fetch_all(statement.where(memberships.c.room_nid == room_nid, memberships.c.membership == "join"))
 
 
 async def count_of_user(tx: Read, user_id: str, membership: str) -> int:

@@ -74,9 +74,7 @@ async def set_public(tx: Write, room_id: str, is_public: bool) -> None:
     await tx.execute(rooms.update().where(rooms.c.room_id == room_id).values(is_public=is_public))
 
 
-async def public_rooms(
-    tx: Read, *, after: tuple[int, int] | None, forwards: bool, limit: int
-) -> Sequence[Row[Any]]:
+async def public_rooms(tx: Read, *, after: tuple[int, int] | None, forwards: bool, limit: int) -> Sequence[Row[Any]]:
     """Published rooms that somebody is in, the largest first: at most `limit` beyond `after` (joined_count, room_nid).
 
     Backwards, the rooms before it, the nearest first. Rows are those of `rooms`.

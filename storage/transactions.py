@@ -31,9 +31,7 @@ async def newest_of(tx: Read, user_id: str, device_id: str, limit: int) -> Seque
 
 def put(tx: Write, user_id: str, device_id: str, key: str, result: bytes, created_at: int) -> None:
     """Put off: note the answer to a request. `created_at` in ms."""
-    tx.upsert(
-        transactions, user_id=user_id, device_id=device_id, key=key, result=result, created_at=created_at
-    )
+    tx.upsert(transactions, user_id=user_id, device_id=device_id, key=key, result=result, created_at=created_at)
 
 
 async def forget_before(tx: Write, created_at: int) -> int:

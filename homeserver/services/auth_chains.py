@@ -51,7 +51,8 @@ class AuthChains:
         self._ends: BoundedCache[int, int] = BoundedCache(cache_size)
 
     async def add(self, tx: Write, room_nid: int, event_id: str, event_nid: int, cited: Sequence[int]) -> None:
-        """Give a new state event its place; `cited` are the integer ids of what authorises it, all of them added before.
+        """Give a new state event its place; `cited` are the integer ids of what authorises it, all of them added
+        before.
 
         Those that prolong a chain best come first: an earlier event of the same type and state key.
         """
@@ -167,7 +168,7 @@ class AuthChains:
             self._places.put(event_nid, place)
             self._ends.put(place[0], max(place[1], self._ends.get(place[0]) or 0))
 
-        # Should the operation be undone, nothing cites its event, and its sequence number stays unused: gaps do no harm.
+        # Should the operation be undone, its sequence number stays unused: gaps do no harm.
         tx.after_commit(keep)
 
 
@@ -179,9 +180,7 @@ def _of(places: Mapping[str, Place], event_ids: Iterable[str]) -> list[Place]:
     return [places[event_id] for event_id in event_ids if event_id in places]
 
 
-def _ranges_that_differ(
-    reached: Sequence[Mapping[int, int]], common: Mapping[int, int]
-) -> dict[int, tuple[int, int]]:
+def _ranges_that_differ(reached: Sequence[Mapping[int, int]], common: Mapping[int, int]) -> dict[int, tuple[int, int]]:
     """Chain → (what every state reaches, what some state reaches), where that is not the same."""
     ranges: dict[int, tuple[int, int]] = {}
     for chain in set().union(*reached):

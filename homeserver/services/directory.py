@@ -129,10 +129,11 @@ class Directory:
         """
         alias, alternatives = content.get("alias"), content.get("alt_aliases")
         named = alternatives if isinstance(alternatives, list) else []
-        wanted = list(dict.fromkeys([*([alias] if alias else []), *named]))
-        for candidate in wanted:
+        wanted: list[str] = []
+        for candidate in [*([alias] if alias else []), *named]:
             if not isinstance(candidate, str) or not is_valid_room_alias(candidate):
                 raise InvalidParam("An alias of the event is not a room alias")
+            wanted.append(candidate)
         present = await self._canonical_aliases(await self._heads.get(room_id))
         for candidate in wanted:
             if candidate not in present and await self._target_of(candidate) != room_id:

@@ -46,7 +46,7 @@ class StoredEvent:
     redacted_because: Event | None = None
     device_id: str | None = None
     transaction_id: str | None = None
-    # How it changed the room's current state: key → (event id now, event id before). Only in the process that stored it.
+    # How it changed the current state: key → (event id now, event id before). Only in the process that stored it.
     changed: dict[StateKey, tuple[str | None, str | None]] = field(default_factory=dict)
     client_json: dict[bool, tuple[bytes, bytes]] = field(default_factory=dict)  # filled by client_events.serialise
 
@@ -78,7 +78,7 @@ class Events:
         if tx is not None:
             appended = tx.batch.get(_BATCH_KEY)
             if appended is not None and (stored := appended.get(event_id)) is not None:
-                return stored  # type: ignore[no-any-return]
+                return stored
         return self._cache.get(event_id)
 
     async def get(self, event_id: str, tx: Read | None = None) -> StoredEvent | None:

@@ -41,9 +41,9 @@ class ImportRoom:
     ) -> StoredEvent:
         """A user of this server has joined: the room's state is now `state` with `join`, its one extremity.
 
-        `state` is the state before the join and `auth_chain` all that authorises it, as send_join returned them, checked;
-        `rejected` (event id → reason) are those that failed, which are stored but are no state. Thousands of events
-        are a few statements.
+        `state` is the state before the join and `auth_chain` all that authorises it, as send_join returned them,
+        checked; `rejected` (event id → reason) are those that failed, which are stored but are no state. Thousands of
+        events are a few statements.
         """
         reasons = rejected or {}
         stored = await self.outliers(tx, draft, [*auth_chain, *state], reasons)

@@ -184,9 +184,7 @@ class Membership:
 
         await self._database.write(operation, rooms=(found.room_nid,))
 
-    async def set_by_state(
-        self, requester: "Requester", room_id: str, user_id: str, content: Mapping[str, Any]
-    ) -> str:
+    async def set_by_state(self, requester: "Requester", room_id: str, user_id: str, content: Mapping[str, Any]) -> str:
         """What a client wants a member event to be, sent as a state event; returns the id of the event in force.
 
         Raises `InvalidParam` for an unknown membership, and whatever the operation raises that it amounts to.

@@ -87,8 +87,8 @@ class PersistEvent:
         `snapshot_before` is the state before the event; None means that of the draft, or for a backfilled event that
         it is not known. A backfilled event changes neither the extremities nor the current state; nor does a rejected
         or soft-failed one. An outlier has no place in the timeline. `is_local`: this server passes the event on to the
-        others; `is_new`: it has just made it, so nobody knows it yet. The auth events must be stored, or come in the same
-        batch before; `known` are events at hand, so that they need not be read. Raises `MissingEvents` where state
+        others; `is_new`: it has just made it, so nobody knows it yet. The auth events must be stored, or come in the
+        same batch before; `known` are events at hand, so that they need not be read. Raises `MissingEvents` where state
         has to be resolved of events that are not there.
         """
         existing = None if is_new else await self._events.get(event.event_id, tx)
@@ -312,5 +312,3 @@ def authorising_first(events: Sequence[Event]) -> list[Event]:
                 ordered.setdefault(event.event_id, event)
                 stack.pop()
     return list(ordered.values())
-
-

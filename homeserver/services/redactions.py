@@ -35,10 +35,11 @@ class Redactions:
         """An event arrived that may have been redacted before it came."""
         for event_id in await storage_events.redactions_of(tx, target.event_id):
             redaction = await self._events.get(event_id, tx)
-            if redaction is not None and redaction.room_nid == draft.room_nid and redaction.is_accepted:
-                if await self._counts(tx, redaction, target):
-                    self._redact(tx, draft, target, redaction.event)
-                    return
+            if redaction is None or redaction.room_nid != draft.room_nid or not redaction.is_accepted:
+                continue
+            if await self._counts(tx, redaction, target):
+                self._redact(tx, draft, target, redaction.event)
+                return
 
     async def _counts(self, tx: Write, redaction: StoredEvent, target: StoredEvent) -> bool:
         event = redaction.event

@@ -20,10 +20,10 @@ class RoomHead:
     """The committed head of a room. Read it, do not change it; copy what has to outlast an `await`.
 
     `state`: the current state, (type, state key) → event id, and `nids` the integer ids of those events.
-    `extremities`: forward extremities, event id → depth; `missing`: backward extremities, likewise. `joined`, `invited`: user
-    ids; `hosts`: server name → joined users. `notify_seq`, `thread_seqs` (by thread root): how many events notified.
-    `version` is the counter that `rooms.version` had when this was current, `position` a place in the log of no later
-    than that. A room that is only known by an invite has no state and no extremities.
+    `extremities`: forward extremities, event id → depth; `missing`: backward extremities, likewise. `joined`,
+    `invited`: user ids; `hosts`: server name → joined users. `notify_seq`, `thread_seqs` (by thread root): how many
+    events notified. `version` is the counter that `rooms.version` had when this was current, `position` a place in
+    the log of no later than that. A room that is only known by an invite has no state and no extremities.
     """
 
     __slots__ = (

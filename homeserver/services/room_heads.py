@@ -74,10 +74,9 @@ class RoomHeads:
         self._occupy(tx, slots, draft)
         return draft
 
-    def create(
-        self, tx: Write, room_id: str, room_version: RoomVersion, creator: str | None = None
-    ) -> HeadDraft:
-        """A draft for a room that this server did not know: a new one, or one that it heard of by an invite or a join."""
+    def create(self, tx: Write, room_id: str, room_version: RoomVersion, creator: str | None = None) -> HeadDraft:
+        """A draft for a room that this server did not know: a new one, or one that it heard of by an invite or a
+        join."""
         head = RoomHead(self._database.new_id("room"), room_id, room_version)
         write_new_room(tx, head, creator)
         draft = HeadDraft(head, is_new=True)

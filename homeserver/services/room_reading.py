@@ -62,11 +62,7 @@ class RoomReading:
         if at:
             state = await self._state_at(room_id, at)
         found = await self._events.get_many(event_id for key, event_id in state.items() if key[0] == MEMBER)
-        kept = [
-            stored
-            for stored in found.values()
-            if _is_wanted(stored.event.membership, membership, not_membership)
-        ]
+        kept = [stored for stored in found.values() if _is_wanted(stored.event.membership, membership, not_membership)]
         return b"[" + b",".join([serialise(stored) for stored in kept]) + b"]"
 
     async def joined_members(self, requester: "Requester", room_id: str) -> dict[str, dict[str, Any]]:

@@ -1,8 +1,7 @@
 """The state of rooms: now, before and after any event, and resolved where the event graph forks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from collections.abc import AsyncIterator
 
 from homeserver.core.auth_errors import MissingEvents
 from homeserver.core.events import Event, StateKey, StateMap
@@ -48,7 +47,9 @@ class RoomState:
         event_id = (await self.current(room_id)).get((event_type, state_key))
         return None if event_id is None else await self._events.get(event_id)
 
-    async def events_of(self, state: StateMap, keys: Iterable[StateKey], tx: Read | None = None) -> dict[StateKey, Event]:
+    async def events_of(
+        self, state: StateMap, keys: Iterable[StateKey], tx: Read | None = None
+    ) -> dict[StateKey, Event]:
         """The events that `state` has at these keys."""
         ids = {key: state[key] for key in keys if key in state}
         found = await self._events.get_many(ids.values(), tx)
@@ -61,7 +62,7 @@ class RoomState:
         if isinstance(tx, Write):
             unwritten = tx.batch.get(_BATCH_KEY)
             if unwritten is not None and snapshot_id in unwritten:
-                return unwritten[snapshot_id]  # type: ignore[no-any-return]
+                return unwritten[snapshot_id]
         node = EMPTY if snapshot_id == EMPTY.snapshot_id else self._nodes.get(snapshot_id)
         if node is None:
             async with self._reading(tx) as read:
@@ -110,7 +111,8 @@ class RoomState:
         return node
 
     async def store(self, tx: Write, room_nid: int, state: StateMap, near: Snapshot) -> Snapshot:
-        """A snapshot of a whole state, kept as its difference from one that is similar; that one where they are equal."""
+        """A snapshot of a whole state, kept as its difference from one that is similar; that one where they are
+        equal."""
         delta = await self.difference(tx, near.state(), state)
         return self.extend(tx, room_nid, near, delta) if delta else near
 

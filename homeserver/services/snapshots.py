@@ -1,4 +1,5 @@
-"""State snapshots in memory: immutable nodes, each its parent with a delta, so that forks share what they have in common.
+"""State snapshots in memory: immutable nodes, each its parent with a delta, so that forks share what they have in
+common.
 
 A node's ordinal is its place in the chain of its ancestors. Where it ends in k zeros in base 16, the parent is the
 node 16^k further back and the delta holds all that changed in between. So a state of n changes is at most 15 · log16(n)

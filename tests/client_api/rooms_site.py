@@ -56,7 +56,8 @@ class RoomsSite:
     async def ask(
         self, method: str, path: str, body: Any = None, *, by: str | None = "alice", raw: bytes | None = None
     ) -> tuple[int, Any]:
-        """Status and JSON body. `path` is below /_matrix/client/v3, unless it begins with /_matrix, and encoded already."""
+        """Status and JSON body. `path` is below /_matrix/client/v3, unless it begins with /_matrix, and encoded
+        already."""
         headers = {} if by is None else {"Authorization": f"Bearer {by}"}
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         url = self._url + (path if path.startswith("/_matrix") else V3 + path)

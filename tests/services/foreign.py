@@ -83,7 +83,8 @@ class Foreign:
         )
 
     def room(self, members: int = 3, version: str = "11") -> tuple[list[Event], dict[StateKey, Event]]:
-        """A room of this server: (its events in order, its state). `members` are joined, and so is `ZOE`, who made it."""
+        """A room of this server: (its events in order, its state). `members` are joined, and so is `ZOE`, who made
+        it."""
         rules = ROOM_VERSIONS[version]
         room_id = f"!room:{self.name}"
         events: list[Event] = []

@@ -51,12 +51,13 @@ async def test_the_events_come_in_the_order_of_the_specification(spine: Spine) -
 
 @pytest.mark.parametrize(
     ("preset", "join_rule", "guest_access"),
-    [("private_chat", "invite", "can_join"), ("trusted_private_chat", "invite", "can_join")]
-    + [("public_chat", "public", "forbidden")],
+    [
+        ("private_chat", "invite", "can_join"),
+        ("trusted_private_chat", "invite", "can_join"),
+        ("public_chat", "public", "forbidden"),
+    ],
 )
-async def test_presets_set_the_rules_of_the_room(
-    spine: Spine, preset: str, join_rule: str, guest_access: str
-) -> None:
+async def test_presets_set_the_rules_of_the_room(spine: Spine, preset: str, join_rule: str, guest_access: str) -> None:
     room_id = await spine.new_room(preset=preset)
     assert await content(spine, room_id, "m.room.join_rules") == {"join_rule": join_rule}
     assert await content(spine, room_id, "m.room.guest_access") == {"guest_access": guest_access}

@@ -262,14 +262,10 @@ async def test_an_invite_from_outside_is_kept_without_a_room(spine: Spine, forei
 
 
 @pytest.mark.parametrize("redaction_first", [False, True])
-async def test_a_redaction_counts_whichever_comes_first(
-    spine: Spine, foreign: Foreign, redaction_first: bool
-) -> None:
+async def test_a_redaction_counts_whichever_comes_first(spine: Spine, foreign: Foreign, redaction_first: bool) -> None:
     room_id, tip = await with_zoe(spine, foreign)
     message = await foreign.reply(spine, room_id, ZOE, "m.room.message", {"body": "oops"}, prev=[tip])
-    redaction = await foreign.reply(
-        spine, room_id, ZOE, "m.room.redaction", {}, prev=[tip], redacts=message.event_id
-    )
+    redaction = await foreign.reply(spine, room_id, ZOE, "m.room.redaction", {}, prev=[tip], redacts=message.event_id)
     for event in (redaction, message) if redaction_first else (message, redaction):
         await receive(spine, event)
     for source in (spine.events, Spine(spine.database).events):

@@ -1,6 +1,7 @@
 """Sending: what becomes of an event, and of the same request sent twice."""
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -25,7 +26,7 @@ async def test_concurrent_senders_make_one_line_of_events(spine: Spine) -> None:
     ids = await asyncio.gather(*(spine.say(person, room_id) for person in (ALICE, BOB, CAROL) * 5))
     stored = await spine.events.get_many(ids)
     ordered = sorted(stored.values(), key=lambda one: one.position or 0)
-    for earlier, later in zip(ordered, ordered[1:], strict=False):
+    for earlier, later in itertools.pairwise(ordered):
         assert later.event.prev_events == (earlier.event_id,)
         assert later.event.depth == earlier.event.depth + 1
 

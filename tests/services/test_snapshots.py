@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 
 from homeserver.services.snapshots import EMPTY, Entry, Snapshot, span
 
-CHANGES = st.lists(
-    st.tuples(st.integers(0, 12), st.one_of(st.none(), st.integers(1, 1000))), min_size=1, max_size=700
-)
+CHANGES = st.lists(st.tuples(st.integers(0, 12), st.one_of(st.none(), st.integers(1, 1000))), min_size=1, max_size=700)
 
 
 def test_the_zeros_of_an_ordinal_say_how_far_back_its_parent_is() -> None:

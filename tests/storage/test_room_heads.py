@@ -1,7 +1,8 @@
 """Room heads where two processes write to the same rooms."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.services.spine import ALICE, BOB, CAROL, Person, Spine
 
 
 @pytest.fixture
-async def processes(make_database) -> AsyncIterator[tuple[Spine, Spine]]:  # type: ignore[no-untyped-def]
+async def processes(make_database: Callable[[], str]) -> AsyncIterator[tuple[Spine, Spine]]:
     """Two of them over one PostgreSQL database, with no bus between."""
     url = make_database()
     first = await Database.open(url, readers=2, is_shared=True)
@@ -29,7 +30,7 @@ async def test_both_processes_write_one_line_of_events(processes: tuple[Spine, S
         ids.append(await one.say(ALICE, room_id, str(number)))
         ids.append(await two.say(BOB, room_id, str(number)))
     stored = await one.events.get_many(ids)
-    for earlier, later in zip(ids, ids[1:], strict=False):
+    for earlier, later in itertools.pairwise(ids):
         assert stored[later].event.prev_events == (earlier,)
 
 
@@ -40,7 +41,7 @@ async def test_concurrent_writers_fork_nothing(processes: tuple[Spine, Spine]) -
         *(spine.say(person, room_id, str(n)) for n in range(15) for spine, person in ((one, ALICE), (two, BOB)))
     )
     stored = sorted((await one.events.get_many(ids)).values(), key=lambda s: s.position or 0)
-    for earlier, later in zip(stored, stored[1:], strict=False):
+    for earlier, later in itertools.pairwise(stored):
         assert later.event.prev_events == (earlier.event_id,)
 
 
@@ -78,7 +79,7 @@ async def test_a_request_repeated_at_the_other_process_happens_once(processes: t
 
 async def test_a_head_is_read_anew_after_it_left_memory(database: Database) -> None:
     spine = Spine(database)
-    spine.heads._cache.size = 1  # noqa: SLF001
+    spine.heads._cache.size = 1
     rooms = [await spine.new_room(Person(f"@p{n}:hearth.example")) for n in range(4)]
     for n, room_id in enumerate(rooms * 2):
         event_id = await spine.say(Person(f"@p{n % 4}:hearth.example"), room_id)

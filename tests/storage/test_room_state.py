@@ -4,8 +4,9 @@ import random
 
 import pytest
 
+from homeserver.services.events import StoredEvent
 from storage import memberships, room_state
-from storage.database import Database
+from storage.database import Database, Write
 from storage.rooms import by_id
 from tests.services.foreign import Foreign
 from tests.services.spine import ALICE, BOB, CAROL, Spine
@@ -75,7 +76,7 @@ async def test_a_room_taken_over_has_its_state_in_few_rows(database: Database) -
         depth=700,
     )
 
-    async def operation(tx):  # type: ignore[no-untyped-def]
+    async def operation(tx: Write) -> StoredEvent:
         draft = spine.heads.create(tx, join.room_id, join.room_version)
         return await spine.import_room.join(tx, draft, join, state=list(state.values()), auth_chain=known[:4])
 
