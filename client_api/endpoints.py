@@ -6,14 +6,17 @@ module.
 
 from client_api.account import AccountHandlers
 from client_api.account_data import AccountDataHandlers
+from client_api.devices import DeviceHandlers
 from client_api.directory import DirectoryHandlers
 from client_api.ephemeral import EphemeralHandlers
 from client_api.login import LoginHandlers
 from client_api.media import MediaHandlers
 from client_api.membership import MembershipHandlers
 from client_api.messages import MessageHandlers
+from client_api.profiles import ProfileHandlers
 from client_api.push_rules import PushRulesHandlers
 from client_api.rooms import RoomHandlers
+from client_api.server_info import ServerInfoHandlers
 from client_api.sync import SyncHandlers
 from client_api.timeline import TimelineHandlers
 from homeserver.web.endpoint import Auth, Endpoint
@@ -518,6 +521,77 @@ ACCOUNTS: tuple[Endpoint, ...] = (
         body="setAdminSuspendUser",
     ),
     Endpoint("getAccount3PIDs", "GET", "/_matrix/client/v3/account/3pid", AccountHandlers.third_party_ids),
+    Endpoint("getDevices", "GET", "/_matrix/client/v3/devices", DeviceHandlers.devices),
+    Endpoint("getDevice", "GET", "/_matrix/client/v3/devices/{deviceId}", DeviceHandlers.device),
+    Endpoint(
+        "updateDevice", "PUT", "/_matrix/client/v3/devices/{deviceId}", DeviceHandlers.update, body="updateDevice"
+    ),
+    Endpoint(
+        "deleteDevice",
+        "DELETE",
+        "/_matrix/client/v3/devices/{deviceId}",
+        DeviceHandlers.delete,
+        body="deleteDevice",
+        uia=True,
+    ),
+    Endpoint(
+        "deleteDevices",
+        "POST",
+        "/_matrix/client/v3/delete_devices",
+        DeviceHandlers.delete_several,
+        body="deleteDevices",
+        uia=True,
+    ),
+    Endpoint("getWhoIs", "GET", "/_matrix/client/v3/admin/whois/{userId}", DeviceHandlers.whois),
+    Endpoint(
+        "getUserProfile",
+        "GET",
+        "/_matrix/client/v3/profile/{userId}",
+        ProfileHandlers.profile,
+        Auth.OPTIONAL,
+        limit="general",
+    ),
+    Endpoint(
+        "getProfileField",
+        "GET",
+        "/_matrix/client/v3/profile/{userId}/{keyName}",
+        ProfileHandlers.field,
+        Auth.OPTIONAL,
+        limit="general",
+    ),
+    Endpoint(
+        "setProfileField",
+        "PUT",
+        "/_matrix/client/v3/profile/{userId}/{keyName}",
+        ProfileHandlers.set_field,
+        Auth.GUEST_OK,
+        limit="general",
+        body="setProfileField",
+    ),
+    Endpoint(
+        "deleteProfileField",
+        "DELETE",
+        "/_matrix/client/v3/profile/{userId}/{keyName}",
+        ProfileHandlers.remove_field,
+        Auth.GUEST_OK,
+        limit="general",
+    ),
+    Endpoint("getVersions", "GET", "/_matrix/client/versions", ServerInfoHandlers.versions, Auth.NONE),
+    Endpoint(
+        "getCapabilities",
+        "GET",
+        "/_matrix/client/v3/capabilities",
+        ServerInfoHandlers.capabilities,
+        Auth.GUEST_OK,
+        limit="general",
+    ),
+    Endpoint("getWellknown", "GET", "/.well-known/matrix/client", ServerInfoHandlers.well_known_client, Auth.NONE),
+    Endpoint(
+        "getWellknownSupport", "GET", "/.well-known/matrix/support", ServerInfoHandlers.well_known_support, Auth.NONE
+    ),
+    Endpoint(
+        "getTurnServer", "GET", "/_matrix/client/v3/voip/turnServer", ServerInfoHandlers.turn_server, limit="general"
+    ),
 )
 
 # --- keys and messages to devices (the keys helper's block; the accounts helper leaves it alone) -----------------------

@@ -11,6 +11,7 @@ from homeserver.runtime.tasks import Tasks
 from homeserver.services.appservices import Appservice, Appservices
 from homeserver.services.logins import DeviceWish, Login, Logins
 from homeserver.services.passwords import Passwords
+from homeserver.services.profiles import forget_profile
 from homeserver.services.sessions import Requester, sessions_changed
 from storage import devices, profiles, users
 from storage.database import Database, Write
@@ -173,7 +174,7 @@ class Accounts:
                 raise Forbidden("The account has been deactivated already")
             await self._logins.remove_all_devices(tx, user_id)
             devices.remove_cross_signing(tx, user_id)
-            profiles.remove_all(tx, user_id)
+            forget_profile(tx, user_id)
 
         await self._database.write(operation)
         if self._tasks is None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from homeserver.errors import Exclusive, Forbidden, UnknownDevice, UnknownToken, UserDeactivated, UserLocked
+from homeserver.errors import Forbidden, UnknownDevice, UnknownToken, UserDeactivated, UserLocked
 from homeserver.runtime.bus import Hint
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
@@ -95,8 +95,8 @@ class Sessions:
         """The requester of a token.
 
         The masquerades are whom an application service says it acts for (application-service-api §Identity assertion);
-        they mean nothing with users' tokens. Raises UnknownToken, UserLocked, and for application services Exclusive,
-        Forbidden, UnknownDevice.
+        they mean nothing with users' tokens. Raises UnknownToken, UserLocked, and for application services Forbidden,
+        UnknownDevice.
         """
         appservice = self._appservices.by_token(token)
         if appservice is not None:
@@ -193,20 +193,20 @@ class Sessions:
     ) -> Requester:
         user_id = user_id or appservice.sender
         if not appservice.may_act_as(user_id):
-            raise Exclusive("The application service has no claim on this user")
+            raise Forbidden("The application service has no claim on this user")
         if user_id != appservice.sender or device_id is not None:
             known = self._masquerades.get(user_id)
             if known is None or device_id not in known:
-                await self._require_user(user_id, device_id)
+                await self._require_user(appservice, user_id, device_id)
         return Requester(user_id, device_id, appservice=appservice, rate_limited=appservice.rate_limited)
 
-    async def _require_user(self, user_id: str, device_id: str | None) -> None:
+    async def _require_user(self, appservice: Appservice, user_id: str, device_id: str | None) -> None:
         changes = self._changes
         async with self._database.read() as tx:
             user = await users.user_of(tx, user_id)
-            if user is None:
+            if user is None and user_id != appservice.sender:
                 raise Forbidden("The application service has not registered this user")
-            if user.deactivated:
+            if user is not None and user.deactivated:
                 raise UserDeactivated
             if device_id is not None and await devices.device_of(tx, user_id, device_id) is None:
                 raise UnknownDevice("The user has no such device")
