@@ -27,6 +27,18 @@ async def places(tx: Read, event_nids: Iterable[int]) -> dict[int, Place]:
     return found
 
 
+async def places_by_id(tx: Read, event_ids: Iterable[str]) -> dict[str, Place]:
+    """As `places`, by event id."""
+    found: dict[str, Place] = {}
+    statement = select(events.c.event_id, auth_chains.c.chain_id, auth_chains.c.sequence).join(
+        auth_chains, auth_chains.c.event_nid == events.c.event_nid
+    )
+    for ids in chunks(event_ids):
+        for row in await tx.fetch_all(statement.where(events.c.event_id.in_(ids))):
+            found[row.event_id] = (row.chain_id, row.sequence)
+    return found
+
+
 async def last_sequences(tx: Read, chain_ids: Iterable[int]) -> dict[int, int]:
     """The largest sequence number of each chain."""
     found: dict[int, int] = {}

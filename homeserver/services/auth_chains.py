@@ -132,8 +132,19 @@ class AuthChains:
         return await _ids_in(tx, {chain: (0, upto) for chain, upto in reached.items()})
 
     async def _places_by_id(self, tx: Read, event_ids: Iterable[str]) -> dict[str, Place]:
-        ids = {stored.nid: event_id for event_id, stored in (await self._events.get_many(event_ids, tx)).items()}
-        return {ids[nid]: place for nid, place in (await self._places_of(tx, ids)).items()}
+        # Not by way of the events: a state may have thousands, and their bodies are of no interest here.
+        wanted = set(event_ids)
+        found = {event_id: place for place, event_id in _Added.by(tx).ids.items() if event_id in wanted}
+        missing: list[str] = []
+        for event_id in wanted - found.keys():
+            stored = self._events.cached(event_id)
+            place = None if stored is None else self._places.get(stored.nid)
+            if place is None:
+                missing.append(event_id)
+            else:
+                found[event_id] = place
+        found.update(await event_graph.places_by_id(tx, missing))
+        return found
 
     async def _places_of(self, tx: Read, nids: Iterable[int]) -> dict[int, Place]:
         new = _Added.by(tx).places
