@@ -48,6 +48,12 @@ async def of_rooms(tx: Read, room_nids: Iterable[int]) -> dict[int, list[Receipt
     return found
 
 
+async def changed_in(tx: Read, room_nid: int, after: int) -> list[Receipt]:
+    """The receipts of a room that changed after a position, the oldest first."""
+    statement = select(*_COLUMNS).where(receipts.c.room_nid == room_nid, receipts.c.position > after)
+    return [Receipt(*row) for row in await tx.fetch_all(statement.order_by(receipts.c.position))]
+
+
 async def receipt_of(tx: Read, room_nid: int, user_id: str, receipt_type: str, thread_id: str) -> Receipt | None:
     """The user's receipt of that type and thread."""
     key = and_(

@@ -10,6 +10,7 @@ import orjson
 from homeserver.runtime.bus import Bus, Hint
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
+from homeserver.services.events import StoredEvent
 from homeserver.services.notifier import Notifier
 from storage.streams import Stream
 
@@ -84,6 +85,10 @@ class Typing:
 
     def _on_hints(self, hints: Sequence[Hint]) -> None:
         for hint in hints:
+            if hint.stream == Stream.EVENTS and isinstance(hint.payload, StoredEvent) and self._rooms:
+                event = hint.payload.event
+                if event.state_key is not None and event.membership in ("leave", "ban"):
+                    self.left(event.room_id, event.state_key)
             if hint.stream == Stream.TYPING and isinstance(hint.payload, dict):
                 end = None
                 if hint.payload["typing"]:

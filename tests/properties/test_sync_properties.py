@@ -21,8 +21,8 @@ STEPS = st.lists(
     st.tuples(
         st.sampled_from(
             [
-                "message", "message", "message", "thread", "name", "topic", "join", "join", "leave", "leave", "kick", "ban",
-                "unban", "invite", "profile", "redact", "receipt", "private", "tag", "account",
+                "message", "message", "message", "thread", "name", "topic", "join", "join", "leave", "leave", "kick",
+                "ban", "unban", "invite", "profile", "redact", "receipt", "private", "tag", "account",
                 "sync", "sync", "burst", "restart",
             ]
         ),

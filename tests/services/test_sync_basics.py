@@ -267,3 +267,18 @@ async def test_a_redacted_event_is_shown_redacted_later(world: World) -> None:
     await world.send(ALICE, room_id, "m.room.redaction", {"redacts": sent}, redacts=sent)
     events = joined(await world.sync(ALICE), room_id)["timeline"]["events"]
     assert [event["content"] for event in events if event["event_id"] == sent] == [{}]
+
+
+async def test_who_leaves_stops_typing(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    world.typing.set(BOB, room_id, True)
+    await world.member(BOB, room_id, BOB, "leave")
+    assert world.typing.users(room_id) == []
+
+
+async def test_identical_initial_syncs_share_one_computation(world: World) -> None:
+    await world.create_room(ALICE)
+    request = world.request(ALICE)
+    first, second = await asyncio.gather(world.engine.sync(request), world.engine.sync(request))
+    assert first is second
