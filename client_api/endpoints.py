@@ -9,6 +9,7 @@ from client_api.account_data import AccountDataHandlers
 from client_api.devices import DeviceHandlers
 from client_api.directory import DirectoryHandlers
 from client_api.ephemeral import EphemeralHandlers
+from client_api.keys import KeyHandlers
 from client_api.login import LoginHandlers
 from client_api.media import MediaHandlers
 from client_api.membership import MembershipHandlers
@@ -19,6 +20,7 @@ from client_api.rooms import RoomHandlers
 from client_api.server_info import ServerInfoHandlers
 from client_api.sync import SyncHandlers
 from client_api.timeline import TimelineHandlers
+from client_api.to_device import ToDeviceHandlers
 from homeserver.web.endpoint import Auth, Endpoint
 
 # An empty state key may be left out, with its slash.
@@ -576,7 +578,7 @@ ACCOUNTS: tuple[Endpoint, ...] = (
         Auth.GUEST_OK,
         limit="general",
     ),
-    Endpoint("getVersions", "GET", "/_matrix/client/versions", ServerInfoHandlers.versions, Auth.NONE),
+    Endpoint("getVersions", "GET", "/_matrix/client/versions", ServerInfoHandlers.versions, Auth.OPTIONAL),
     Endpoint(
         "getCapabilities",
         "GET",
@@ -594,8 +596,67 @@ ACCOUNTS: tuple[Endpoint, ...] = (
     ),
 )
 
-# --- keys and messages to devices (the keys helper's block; the accounts helper leaves it alone) -----------------------
-KEYS: tuple[Endpoint, ...] = ()
+# --- keys and messages to devices ------------------------------------------------------------------------------------
+KEYS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "uploadKeys",
+        "POST",
+        "/_matrix/client/v3/keys/upload",
+        KeyHandlers.upload,
+        Auth.GUEST_OK,
+        limit="keys",
+        body="uploadKeys",
+    ),
+    Endpoint(
+        "queryKeys",
+        "POST",
+        "/_matrix/client/v3/keys/query",
+        KeyHandlers.query,
+        Auth.GUEST_OK,
+        limit="keys",
+        body="queryKeys",
+    ),
+    Endpoint(
+        "claimKeys",
+        "POST",
+        "/_matrix/client/v3/keys/claim",
+        KeyHandlers.claim,
+        Auth.GUEST_OK,
+        limit="keys",
+        body="claimKeys",
+    ),
+    Endpoint("getKeysChanges", "GET", "/_matrix/client/v3/keys/changes", KeyHandlers.changes, limit="keys"),
+    Endpoint(
+        "uploadCrossSigningKeys",
+        "POST",
+        "/_matrix/client/v3/keys/device_signing/upload",
+        KeyHandlers.upload_cross_signing,
+        limit="keys",
+        body="uploadCrossSigningKeys",
+        uia=True,
+        also=("/_matrix/client/unstable/keys/device_signing/upload",),
+    ),
+    Endpoint(
+        "uploadCrossSigningSignatures",
+        "POST",
+        "/_matrix/client/v3/keys/signatures/upload",
+        KeyHandlers.upload_signatures,
+        limit="keys",
+        body="uploadCrossSigningSignatures",
+        also=("/_matrix/client/unstable/keys/signatures/upload",),
+    ),
+    Endpoint(
+        "sendToDevice",
+        "PUT",
+        "/_matrix/client/v3/sendToDevice/{eventType}/{txnId}",
+        ToDeviceHandlers.send,
+        Auth.GUEST_OK,
+        limit="ephemeral",
+        body="sendToDevice",
+        transaction=True,
+        any_text=True,
+    ),
+)
 
 # --- media ----------------------------------------------------------------------------------------------------------
 MEDIA: tuple[Endpoint, ...] = (
@@ -669,4 +730,13 @@ MEDIA: tuple[Endpoint, ...] = (
     ),
 )
 
-ENDPOINTS: tuple[Endpoint, ...] = (*ROOMS, *SYNC, *ACCOUNTS, *KEYS, *MEDIA)
+# --- relations, threads, hierarchy, summaries, upgrades, timestamps --------------------------------------------------
+RELATIONS: tuple[Endpoint, ...] = ()
+
+# --- key backup, pushers, notifications, search, user directory, reports ---------------------------------------------
+EXTRAS: tuple[Endpoint, ...] = ()
+
+# --- simplified sliding sync ------------------------------------------------------------------------------------------
+SLIDING_SYNC: tuple[Endpoint, ...] = ()
+
+ENDPOINTS: tuple[Endpoint, ...] = (*ROOMS, *SYNC, *ACCOUNTS, *KEYS, *MEDIA, *RELATIONS, *EXTRAS, *SLIDING_SYNC)
