@@ -21,6 +21,7 @@ from homeserver.services.send_event import SendEvent
 from homeserver.services.suspension import refuse_suspended
 from storage import memberships
 from storage.database import Database, Write
+from storage.streams import Stream
 
 if TYPE_CHECKING:
     from homeserver.services.sessions import Requester
@@ -181,6 +182,7 @@ class Membership:
 
         async def operation(tx: Write) -> None:
             memberships.forget(tx, found.room_nid, user_id)
+            tx.position(Stream.MEMBERSHIPS, user_id)
 
         await self._database.write(operation, rooms=(found.room_nid,))
 
