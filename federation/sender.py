@@ -85,6 +85,11 @@ class FederationSender:
         self._count = 0
         self._heard_at: dict[str, float] = {}
 
+    @property
+    def is_active(self) -> bool:
+        """Whether it is this process that sends."""
+        return self._is_active
+
     def waiting(self) -> dict[str, int]:
         """Servers that have something to be sent, and how many events memory holds for each."""
         return {name: len(outbox.events) for name, outbox in self._outboxes.items() if not outbox.is_empty}

@@ -150,7 +150,7 @@ class Hearth:
             base.clock,
             base.tasks,
             server_name=name,
-            process_name="test",
+            process_name=base.process_name,
         )
         self.dispatcher = self._dispatcher()
         network.servers[name] = self.serve
@@ -161,16 +161,24 @@ class Hearth:
     ) -> "Hearth":
         """A server with its data in `folder`; started again there, it goes on."""
         bus = Bus()
+        opened = await Database.open(database or f"sqlite:///{folder / (name + '.db')}", readers=2, bus=bus)
+        return await cls.of(network, name, clock, bus, opened)
+
+    @classmethod
+    async def of(
+        cls, network: Network, name: str, clock: FrozenClock, bus: Bus, database: Database, *, process: str = "0"
+    ) -> "Hearth":
+        """A server, or one of its processes, over a database that is open."""
         base = Foundation(
             config=Config(server=ServerConfig(name=name)),
             clock=clock,
-            randomness=SeededRandomness(name),
-            tasks=Tasks(name),
+            randomness=SeededRandomness(name + process),
+            tasks=Tasks(name + process),
             telemetry=Telemetry(clock),
             bus=bus,
-            database=await Database.open(database or f"sqlite:///{folder / (name + '.db')}", readers=2, bus=bus),
+            database=database,
             signing_key=generate_signing_key("1", name.encode().ljust(32, b"-")),
-            process_name="test",
+            process_name=process,
             threads=ThreadPoolExecutor(1),
         )
         server = cls(network, name, base)

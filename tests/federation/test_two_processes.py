@@ -1,0 +1,70 @@
+"""Two processes of one server over one PostgreSQL: one of them sends, whichever writes; when it dies the other goes on."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from homeserver.runtime.bus import Bus, Hint
+from homeserver.runtime.clock import FrozenClock
+from storage.database import Database
+from tests.conftest import MakeDatabase
+from tests.federation.conftest import Until
+from tests.federation.hearth import Hearth
+from tests.federation.network import Network
+
+
+class PairedBus(Bus):
+    """Hands hints to the other process without what only this one can use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other: PairedBus | None = None
+
+    def publish(self, hints: list[Hint]) -> None:
+        super().publish(hints)
+        if self.other is not None:
+            told = [h if isinstance(h.payload, dict) else replace(h, payload=None) for h in hints]
+            self.other._deliver(told)
+
+
+@pytest.fixture
+async def pair(
+    make_database: MakeDatabase, network: Network, tmp_path: Path, clock: FrozenClock
+) -> tuple[Hearth, Hearth]:
+    url = make_database()
+    first, second = PairedBus(), PairedBus()
+    first.other, second.other = second, first
+    processes = []
+    for number, bus in enumerate((first, second)):
+        database = await Database.open(url, readers=2, bus=bus, is_shared=True)
+        processes.append(await Hearth.of(network, "hs1", clock, bus, database, process=str(number)))
+    return processes[0], processes[1]
+
+
+async def test_what_either_process_writes_is_sent_once_and_by_the_other_when_the_first_dies(
+    pair: tuple[Hearth, Hearth], hs2: Hearth, until: Until, clock: FrozenClock, network: Network
+) -> None:
+    one, two = pair
+    assert [one.sender.is_active, two.sender.is_active] == [True, False]
+    room_id = await one.create_room("alice")
+    await hs2.join("bob", room_id, one)
+    ids = []
+    for number in range(6):
+        ids.append(await (one, two)[number % 2].send("alice", room_id, str(number)))
+    await until(lambda: hs2.has(ids[-1]))
+    assert all([await hs2.has(event_id) for event_id in ids])
+    network.servers["hs1"] = two.serve
+    one.base.bus.other = two.base.bus.other = None  # type: ignore[attr-defined]
+    await one.base.close()
+    last = await two.send("alice", room_id, "after the crash")
+
+    async def arrived() -> bool:
+        clock.advance(1)
+        await asyncio.sleep(0.005)
+        return await hs2.has(last)
+
+    await until(arrived)
+    assert two.sender.is_active
+    await two.stop()
