@@ -11,9 +11,9 @@ from homeserver.runtime.tasks import Tasks
 from homeserver.services.appservices import Appservice, Appservices
 from homeserver.services.logins import DeviceWish, Login, Logins
 from homeserver.services.passwords import Passwords
-from homeserver.services.profiles import forget_profile
+from homeserver.services.profiles import first_name, forget_profile
 from homeserver.services.sessions import Requester, sessions_changed
-from storage import devices, profiles, users
+from storage import devices, users
 from storage.database import Database, Write
 from storage.users import UserExists, UserRow
 
@@ -57,7 +57,8 @@ class Accounts:
         self._appservices = appservices
         self._server_name = server_name
         self._tasks = tasks
-        self._departures = departures or NoDepartures()
+        # Set later by the composition root: the rooms need the accounts first.
+        self.departures = departures or NoDepartures()
 
     # --- names
 
@@ -124,7 +125,7 @@ class Accounts:
                 appservice_id=None if appservice is None else appservice.id,
             )
             if display_name is not None:
-                profiles.put(tx, user_id, "displayname", display_name)
+                first_name(tx, user_id, display_name)
             return None if wish is None else await self._logins.issue(tx, user_id, wish, is_new_user=True)
 
         try:
@@ -145,6 +146,11 @@ class Accounts:
         if user is None:
             raise NotFound("There is no such user on this server")
         return user
+
+    async def may_be_invited(self, user_id: str, sender: str) -> bool:
+        """Whether there is such an account, and whether it takes invites of the sender: all do who are here."""
+        user = await self.find(user_id)
+        return user is not None and not user.deactivated
 
     def require_strong(self, password: str) -> None:
         """Raises WeakPassword, InvalidParam."""
@@ -178,9 +184,9 @@ class Accounts:
 
         await self._database.write(operation)
         if self._tasks is None:
-            await self._departures.leave_all(user_id)
+            await self.departures.leave_all(user_id)
         else:
-            self._tasks.start(f"{user_id} leaves", self._departures.leave_all(user_id))
+            self._tasks.start(f"{user_id} leaves", self.departures.leave_all(user_id))
 
     # --- what administrators do (client-server-api §Server administration)
 

@@ -206,6 +206,12 @@ class Profiles:
         self._known.clear()
 
 
+def first_name(tx: Write, user_id: str, display_name: str) -> None:
+    """Put off: name a user who has no profile yet, as a part of making the account."""
+    profiles.put(tx, user_id, "displayname", display_name)
+    tx.position(Stream.CACHES, _PREFIX + user_id)
+
+
 def forget_profile(tx: Write, user_id: str) -> None:
     """Put off: remove a whole profile, as a part of closing an account."""
     profiles.remove_all(tx, user_id)
