@@ -282,3 +282,17 @@ async def test_identical_initial_syncs_share_one_computation(world: World) -> No
     request = world.request(ALICE)
     first, second = await asyncio.gather(world.engine.sync(request), world.engine.sync(request))
     assert first is second
+
+
+async def test_a_gap_is_not_answered_with_what_was_written_for_somebody_further_on(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    options = {"filter": {"room": {"timeline": {"limit": 3}}}, "use_state_after": True}
+    bob = (await world.sync(BOB, **options))["next_batch"]
+    name = await world.send(ALICE, room_id, "m.room.name", {"name": "new"}, state_key="")
+    alice = (await world.sync(ALICE, **options))["next_batch"]
+    for _ in range(4):
+        await world.send(ALICE, room_id)
+    await world.sync(ALICE, alice, **options)
+    world.notifier.reset()
+    assert event_ids(joined(await world.sync(BOB, bob, **options), room_id)["state_after"]) == [name]

@@ -44,6 +44,11 @@ class RoomLog:
         index = bisect_right(self.positions, upto)
         return self.positions[index - 1] if index else self.floor
 
+    def since_key(self, since: int) -> int:
+        """The same number for all positions after which the same happened: where the log reaches back that far, that of
+        the newest event up to there."""
+        return since if self.floor > since else self.last_position(since)
+
     def changes_between(self, after: int, upto: int) -> list[StateChange]:
         """The state changes at positions of (after, upto]."""
         return [change for change in self.changes if after < change.position <= upto]

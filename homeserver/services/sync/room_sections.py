@@ -80,7 +80,7 @@ class RoomSections:
             memberships,
             joined_at,
             log.generation,
-            -1 if span.is_full else log.last_position(span.since),
+            -1 if span.is_full else log.since_key(span.since),
         )
         needed = self._add_members(request, log, head, draft) if lazy else ()
         self._find_written(request, log, draft, needed, hidden, ignored)
