@@ -4,7 +4,9 @@ import asyncio
 import logging
 import signal
 
+from homeserver.app.accounts import build_accounts
 from homeserver.app.foundation import lay_foundation
+from homeserver.app.outside import look_outside
 from homeserver.app.server import Server
 from homeserver.config import Config
 
@@ -35,9 +37,7 @@ async def add_user(config: Config, localpart: str, password: str, admin: bool) -
     """Make an account, whether the server is running or not. Raises MatrixError where it cannot be."""
     base = await lay_foundation(config, None)
     try:
-        from homeserver.app.accounts import build_accounts
-
-        await build_accounts(base).accounts.create(localpart, password, is_admin=admin)
+        await build_accounts(base, look_outside(base)).accounts.create(localpart, password, is_admin=admin)
     finally:
         await base.close()
 

@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 
 from homeserver.app.foundation import Foundation
+from homeserver.app.outside import Outside
 from homeserver.services.accounts import Accounts
 from homeserver.services.appservices import Appservices
 from homeserver.services.device_lists import DeviceLists
+from homeserver.services.devices import Devices
 from homeserver.services.logins import Logins
 from homeserver.services.openid import OpenId
 from homeserver.services.password_login import PasswordLogin
 from homeserver.services.passwords import Passwords
+from homeserver.services.profiles import Profiles
 from homeserver.services.registration import Registration
+from homeserver.services.remote_profiles import FederatedProfiles
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret_registration import SharedSecretRegistration
 from homeserver.services.uia import InteractiveAuth
@@ -30,10 +34,12 @@ class AccountServices:
     registration: Registration
     shared_secret: SharedSecretRegistration
     openid: OpenId
+    devices: Devices
+    profiles: Profiles
 
 
-def build_accounts(base: Foundation) -> AccountServices:
-    """Reads the registrations of application services, too."""
+def build_accounts(base: Foundation, outside: Outside) -> AccountServices:
+    """Reads the registrations of application services, too. What accounts want of rooms is set later: rooms come after."""
     config, database, clock, randomness = base.config, base.database, base.clock, base.randomness
     appservices = Appservices.load(config.appservices.registrations, base.server_name)
     device_lists = DeviceLists(database, base.server_name, share_names=config.federation.device_names)
@@ -44,9 +50,11 @@ def build_accounts(base: Foundation) -> AccountServices:
     )
     password_login = PasswordLogin(database, passwords, base.server_name)
     uia = InteractiveAuth(database, clock, randomness, password_login, lifetime_s=config.sessions.uia_lifetime)
+    sessions = Sessions(database, clock, base.tasks, appservices, size=config.caches.sessions)
+    remote_profiles = FederatedProfiles(outside.client) if config.federation.enabled else None
     return AccountServices(
         appservices,
-        Sessions(database, clock, base.tasks, appservices, size=config.caches.sessions),
+        sessions,
         device_lists,
         logins,
         accounts,
@@ -55,4 +63,6 @@ def build_accounts(base: Foundation) -> AccountServices:
         Registration(accounts, uia, config.registration, base.server_name),
         SharedSecretRegistration(accounts, clock, randomness, config.registration, base.server_name),
         OpenId(database, clock, randomness, base.server_name),
+        Devices(database, clock, sessions, logins, device_lists),
+        Profiles(database, base.tasks, appservices, base.server_name, remote=remote_profiles),
     )

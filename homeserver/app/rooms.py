@@ -21,9 +21,11 @@ from homeserver.services.outgoing_invites import OutgoingInvites
 from homeserver.services.outliers import Outliers
 from homeserver.services.persist_event import PersistEvent
 from homeserver.services.profile_reader import ProfileReader
+from homeserver.services.public_rooms import NoRemoteDirectory, PublicRooms
 from homeserver.services.push_actions import PushActions
 from homeserver.services.receive_pdu import ReceivePdu
 from homeserver.services.redactions import Redactions
+from homeserver.services.remote_directory import FederationDirectory
 from homeserver.services.remote_join import RemoteJoin
 from homeserver.services.remote_rooms import NoRemoteRooms, RemoteRooms
 from homeserver.services.room_heads import RoomHeads
@@ -159,3 +161,9 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
         membership,
         create_room,
     )
+
+
+def build_public_rooms(base: Foundation, outside: Outside) -> PublicRooms:
+    """The directory of published rooms, here and elsewhere."""
+    remote = FederationDirectory(outside.client) if base.config.federation.enabled else NoRemoteDirectory()
+    return PublicRooms(base.database, remote, server_name=base.server_name)

@@ -1,20 +1,25 @@
 """The whole server: every part, the handlers over them, and the order of starting and stopping."""
 
-import asyncio
+from importlib.metadata import PackageNotFoundError, version
 
 from client_api.account import AccountHandlers
 from client_api.account_data import AccountDataHandlers
+from client_api.devices import DeviceHandlers
 from client_api.directory import DirectoryHandlers
 from client_api.endpoints import ENDPOINTS as CLIENT_ENDPOINTS
 from client_api.ephemeral import EphemeralHandlers
+from client_api.keys import KeyHandlers
 from client_api.login import LoginHandlers
 from client_api.media import MediaHandlers
 from client_api.membership import MembershipHandlers
 from client_api.messages import MessageHandlers
+from client_api.profiles import ProfileHandlers
 from client_api.push_rules import PushRulesHandlers
 from client_api.rooms import RoomHandlers
+from client_api.server_info import ServerInfoHandlers
 from client_api.sync import SyncHandlers
 from client_api.timeline import TimelineHandlers
+from client_api.to_device import ToDeviceHandlers
 from federation.inbound import devices as federation_devices
 from federation.inbound import events as federation_events
 from federation.inbound import media as federation_media
@@ -26,15 +31,17 @@ from federation.inbound.server import ServerHandlers
 from federation.inbound.transactions import TransactionHandlers
 from federation.outbound.transport import Transport
 from homeserver.app.accounts import build_accounts
+from homeserver.app.encryption import build_encryption
 from homeserver.app.federation import build_federation
 from homeserver.app.foundation import Foundation
 from homeserver.app.media import build_media
 from homeserver.app.outside import look_outside
-from homeserver.app.rooms import build_reading, build_writing
+from homeserver.app.rooms import build_public_rooms, build_reading, build_writing
 from homeserver.app.telling import build_telling
 from homeserver.services.account_data import Filters
 from homeserver.services.backfill import Backfill
-from homeserver.services.public_rooms import PublicRooms
+from homeserver.services.departures import LeaveRooms
+from homeserver.services.invited_users import LocalUsers
 from homeserver.services.read_markers import ReadMarkers
 from homeserver.services.room_reading import RoomReading
 from homeserver.web.dispatcher import Dispatcher
@@ -49,13 +56,31 @@ class Server:
         self.base = base
         config = base.config
         self.outside = look_outside(base, transport)
-        self.accounts = build_accounts(base)
+        self.accounts = build_accounts(base, self.outside)
         self.reading = build_reading(base)
-        self.writing = build_writing(base, self.outside, self.reading, self.profiles)
+        self.writing = build_writing(base, self.outside, self.reading, self.accounts.profiles)
+        self.accounts.profiles.member_updates = self.writing.membership
+        self.accounts.accounts.departures = LeaveRooms(base.database, self.writing.membership)
+        self.encryption = build_encryption(base, self.outside, self.writing.idempotency, self.accounts.device_lists)
         self.media = build_media(base, self.outside)
-        self.telling = build_telling(base, self.reading, self._backfill(), NoToDevice(), NoKeys(), NoDeviceLists())
+        self.public_rooms = build_public_rooms(base, self.outside)
+        self.telling = build_telling(
+            base,
+            self.reading,
+            self._backfill(),
+            self.encryption.to_device,
+            self.encryption.counts,
+            self.accounts.device_lists,
+        )
         self.federation = build_federation(
-            base, self.outside, self.reading, self.writing, self.telling, None, None, None
+            base,
+            self.outside,
+            self.reading,
+            self.writing,
+            self.telling,
+            LocalUsers(base.database),
+            self.encryption.to_device,
+            self.encryption.remote_lists,
         )
         self.dispatcher = Dispatcher(
             (*CLIENT_ENDPOINTS, *(FEDERATION_ENDPOINTS if config.federation.enabled else ())),
@@ -108,7 +133,7 @@ class Server:
 
     def _client_handlers(self) -> list[object]:
         base, accounts, reading, writing, telling = self.base, self.accounts, self.reading, self.writing, self.telling
-        database, config = base.database, base.config
+        database, config, encryption = base.database, base.config, self.encryption
         read_markers = ReadMarkers(reading.account_data, telling.receipts, reading.events, reading.heads)
         room_reading = RoomReading(database, reading.events, reading.heads, reading.state)
         return [
@@ -123,6 +148,19 @@ class Server:
                 config.sessions,
             ),
             AccountHandlers(accounts.accounts, accounts.uia, accounts.openid),
+            DeviceHandlers(accounts.devices, accounts.uia),
+            ProfileHandlers(accounts.profiles),
+            ServerInfoHandlers(config, base.clock),
+            KeyHandlers(
+                encryption.device_keys,
+                encryption.queries,
+                encryption.claims,
+                accounts.device_lists,
+                encryption.cross_signing,
+                encryption.signatures,
+                accounts.uia,
+            ),
+            ToDeviceHandlers(encryption.to_device),
             RoomHandlers(writing.create_room, writing.membership, room_reading),
             MembershipHandlers(writing.membership, writing.directory),
             MessageHandlers(writing.send_event, writing.membership, writing.directory),
@@ -140,19 +178,26 @@ class Server:
     def _federation_handlers(self) -> list[object]:
         base, federation, config = self.base, self.federation, self.base.config.federation
         return [
-            ServerHandlers(version=VERSION, well_known_server=config.well_known_server),
+            ServerHandlers(version=_version(), well_known_server=config.well_known_server),
             FederationKeyHandlers(self.outside.keyring),
             TransactionHandlers(federation.transactions),
             federation_membership.MembershipHandlers(federation.resident, federation.invites),
             federation_events.EventHandlers(federation.served),
             federation_queries.QueryHandlers(
                 self.writing.directory,
-                self.profiles,
+                self.accounts.profiles,
                 self.public_rooms,
                 server_name=base.server_name,
                 serves_public_rooms=config.public_rooms,
                 serves_profiles=config.profiles,
             ),
-            federation_devices.DeviceHandlers(None),
+            federation_devices.DeviceHandlers(self.encryption.local_keys),
             federation_media.MediaHandlers(self.media.reader, self.media.thumbnails, base.randomness),
         ]
+
+
+def _version() -> str:
+    try:
+        return version("hearth-homeserver")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "0"
