@@ -18,31 +18,33 @@ def chunks(values: Iterable[Any], size: int = CHUNK) -> Iterable[list[Any]]:
     return (whole[start : start + size] for start in range(0, len(whole), size))
 
 
+_replaced, _replaced_bodies = events.alias(), event_bodies.alias()
+_redaction, _redaction_bodies = events.alias(), event_bodies.alias()
+# Made once: putting a join of this size together takes longer than running it.
+_LOAD = select(
+    events,
+    rooms.c.room_version,
+    event_bodies.c.body,
+    _replaced.c.event_id.label("replaced_id"),
+    _replaced.c.redacted_by.label("replaced_redacted_by"),
+    _replaced_bodies.c.body.label("replaced_body"),
+    _redaction_bodies.c.body.label("redaction_body"),
+).select_from(
+    events.join(rooms, rooms.c.room_nid == events.c.room_nid)
+    .join(event_bodies, event_bodies.c.event_nid == events.c.event_nid)
+    .outerjoin(_replaced, _replaced.c.event_nid == events.c.replaces_nid)
+    .outerjoin(_replaced_bodies, _replaced_bodies.c.event_nid == events.c.replaces_nid)
+    .outerjoin(_redaction, _redaction.c.event_id == events.c.redacted_by)
+    .outerjoin(_redaction_bodies, _redaction_bodies.c.event_nid == _redaction.c.event_nid)
+)
+
+
 async def load(tx: Read, event_ids: Iterable[str]) -> list[Row[Any]]:
     """Rows of the events that exist: all columns of `events`, room_version, body, and the bodies of what the event
     replaced (replaced_id, replaced_body) and of what redacted it (redaction_body)."""
-    replaced, replaced_bodies = events.alias(), event_bodies.alias()
-    redaction, redaction_bodies = events.alias(), event_bodies.alias()
-    source = (
-        events.join(rooms, rooms.c.room_nid == events.c.room_nid)
-        .join(event_bodies, event_bodies.c.event_nid == events.c.event_nid)
-        .outerjoin(replaced, replaced.c.event_nid == events.c.replaces_nid)
-        .outerjoin(replaced_bodies, replaced_bodies.c.event_nid == events.c.replaces_nid)
-        .outerjoin(redaction, redaction.c.event_id == events.c.redacted_by)
-        .outerjoin(redaction_bodies, redaction_bodies.c.event_nid == redaction.c.event_nid)
-    )
-    statement = select(
-        events,
-        rooms.c.room_version,
-        event_bodies.c.body,
-        replaced.c.event_id.label("replaced_id"),
-        replaced.c.redacted_by.label("replaced_redacted_by"),
-        replaced_bodies.c.body.label("replaced_body"),
-        redaction_bodies.c.body.label("redaction_body"),
-    ).select_from(source)
     found: list[Row[Any]] = []
     for ids in chunks(event_ids):
-        found += await tx.fetch_all(statement.where(events.c.event_id.in_(ids)))
+        found += await tx.fetch_all(_LOAD.where(events.c.event_id.in_(ids)))
     return found
 
 

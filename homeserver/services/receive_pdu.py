@@ -144,7 +144,7 @@ class ReceivePdu:
             draft = await self._heads.draft(tx, event.room_id)
             if draft is None or not draft.host_count(self._access.server_name):
                 raise NotResident
-            known = await self._events.get(event.event_id, tx)
+            known = await self._events.get(event.event_id, tx) if relay else None
             if known is not None and not known.outlier:
                 return Verdict(event.event_id, "known", stored=known)
             before = await self._snapshot_before(tx, draft, event, remote_state)
@@ -158,6 +158,8 @@ class ReceivePdu:
                 soft_failed=outcome == "soft_failed",
                 is_local=relay and outcome == "accepted",
             )
+            if stored.event is not event:  # it came in by another way meanwhile
+                return Verdict(event.event_id, "known", stored=stored)
             return Verdict(event.event_id, outcome, reason, stored)
 
         head = await self._heads.get(event.room_id)
