@@ -18,7 +18,10 @@ class FederationDirectory:
         self._client = client
 
     async def public_rooms(self, server_name: str, query: Mapping[str, Any]) -> dict[str, Any]:
-        """What the server answers to the body of a POST publicRooms request. Raises InvalidParam, Forbidden, BadGateway."""
+        """What the server answers to the body of a POST publicRooms request.
+
+        Raises InvalidParam, Forbidden, BadGateway.
+        """
         if not is_valid_server_name(server_name):
             raise InvalidParam("server is not a server name")
         try:

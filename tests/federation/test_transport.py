@@ -26,7 +26,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 class Locator:
     """Every server is on a port of this machine."""
 
-    def __init__(self, port: int, tls_name: str = "localhost", hosts: tuple[tuple[str, int], ...] | None = None) -> None:
+    def __init__(
+        self, port: int, tls_name: str = "localhost", hosts: tuple[tuple[str, int], ...] | None = None
+    ) -> None:
         self.address = Address(hosts or (("127.0.0.1", port),), "other.example", tls_name)
         self.forgotten: list[str] = []
 
@@ -98,10 +100,9 @@ async def test_certificates_of_another_name_are_refused(certificates: Certificat
 
 
 async def test_certificates_of_unknown_authorities_are_refused(certificates: Certificates) -> None:
-    async with listening(certificates, fine) as port:
-        async with transport(certificates, Locator(port), trusted=False) as made:
-            with pytest.raises(FederationError):
-                await get(made)
+    async with listening(certificates, fine) as port, transport(certificates, Locator(port), trusted=False) as made:
+        with pytest.raises(FederationError):
+            await get(made)
 
 
 async def test_private_addresses_are_refused_unless_the_config_allows_them(certificates: Certificates) -> None:

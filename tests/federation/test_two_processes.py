@@ -1,4 +1,4 @@
-"""Two processes of one server over one PostgreSQL: one of them sends, whichever writes; when it dies the other goes on."""
+"""Two processes of one server over one PostgreSQL: one sends, whichever writes; when it dies the other goes on."""
 
 import asyncio
 from dataclasses import replace
