@@ -6,6 +6,7 @@ module.
 
 from client_api.account import AccountHandlers
 from client_api.account_data import AccountDataHandlers
+from client_api.appservices import AppserviceHandlers
 from client_api.devices import DeviceHandlers
 from client_api.directory import DirectoryHandlers
 from client_api.ephemeral import EphemeralHandlers
@@ -593,6 +594,14 @@ ACCOUNTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "getTurnServer", "GET", "/_matrix/client/v3/voip/turnServer", ServerInfoHandlers.turn_server, limit="general"
+    ),
+    Endpoint(
+        "pingAppservice",
+        "POST",
+        "/_matrix/client/v1/appservice/{appserviceId}/ping",
+        AppserviceHandlers.ping,
+        Auth.APPSERVICE,
+        body="pingAppservice",
     ),
 )
 

@@ -5,7 +5,6 @@ commit-ordered log (see `storage.database`). No foreign keys: rows are written b
 and a check per row would be paid on every message.
 """
 
-from storage.tables.columns import metadata
 from storage.tables.accounts import (
     access_tokens,
     devices,
@@ -19,6 +18,8 @@ from storage.tables.accounts import (
     uia_sessions,
     users,
 )
+from storage.tables.appservices import appservice_queues
+from storage.tables.columns import metadata
 from storage.tables.encryption import (
     cross_signing_keys,
     device_keys,
@@ -68,6 +69,7 @@ from storage.tables.user_data import account_data, presence, push_exceptions, pu
 __all__ = [
     "access_tokens",
     "account_data",
+    "appservice_queues",
     "auth_chain_links",
     "auth_chains",
     "backward_extremities",

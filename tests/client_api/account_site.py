@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from client_api.account import AccountHandlers
+from client_api.appservices import AppserviceHandlers
 from client_api.devices import DeviceHandlers
 from client_api.endpoints import ACCOUNTS
 from client_api.login import LoginHandlers
@@ -22,6 +23,7 @@ from homeserver.config.account_sections import RateLimits, Registration
 from homeserver.config.account_sections import Sessions as SessionsConfig
 from homeserver.config.server_sections import Limits, Listener, Server
 from homeserver.runtime.clock import FrozenClock
+from homeserver.runtime.http_client import HttpClient
 from homeserver.runtime.random import SeededRandomness
 from homeserver.runtime.tasks import Tasks
 from homeserver.runtime.telemetry import Telemetry
@@ -39,6 +41,7 @@ from homeserver.services import (
     shared_secret_registration,
     uia,
 )
+from homeserver.services.appservice_ping import AppservicePing
 from homeserver.web.dispatcher import Dispatcher
 from homeserver.web.rate_limits import RateLimiter
 from homeserver.web.server import HttpServer
@@ -204,6 +207,7 @@ async def account_site(
         DeviceHandlers(devices.Devices(database, clock, who, login_service, lists), interactive),
         ProfileHandlers(profile_service),
         ServerInfoHandlers(config, clock),
+        AppserviceHandlers(AppservicePing(HttpClient(), clock)),
     ]
     dispatcher = Dispatcher(ACCOUNTS, handlers, who, _no_federation, limiter, telemetry, limits=Limits())
     server = HttpServer(dispatcher, [Listener(port=0, kinds=("client",))], telemetry, limits=Limits(stop_grace=0.2))

@@ -34,6 +34,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_account_data_user_id_position"), "account_data", ["user_id", "position"], unique=False)
     op.create_table(
+        "appservice_queues",
+        sa.Column("appservice_id", sa.Text(), nullable=False),
+        sa.Column("sent_position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("pending_position", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("txn_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("appservice_id", name=op.f("pk_appservice_queues")),
+    )
+    op.create_table(
         "auth_chain_links",
         sa.Column("origin_chain", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("origin_sequence", sa.BigInteger(), autoincrement=False, nullable=False),
