@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, and_, exists, select
 
 from storage.database import Read
-from storage.tables import event_bodies, events, redactions, rooms
+from storage.tables import event_bodies, event_relations, events, redactions, rooms
 
+# Relations whose events clients are shown along with the event that they relate to.
+AGGREGATED = ("m.replace", "m.thread", "m.reference")
 # How many ids go into one statement: well below what either engine allows for parameters.
 CHUNK = 500
 
@@ -29,6 +31,10 @@ _LOAD = select(
     _replaced.c.redacted_by.label("replaced_redacted_by"),
     _replaced_bodies.c.body.label("replaced_body"),
     _redaction_bodies.c.body.label("redaction_body"),
+    and_(
+        events.c.state_key.is_(None),
+        exists().where(event_relations.c.relates_to == events.c.event_id, event_relations.c.rel_type.in_(AGGREGATED)),
+    ).label("has_children"),
 ).select_from(
     events.join(rooms, rooms.c.room_nid == events.c.room_nid)
     .join(event_bodies, event_bodies.c.event_nid == events.c.event_nid)
@@ -41,7 +47,7 @@ _LOAD = select(
 
 async def load(tx: Read, event_ids: Iterable[str]) -> list[Row[Any]]:
     """Rows of the events that exist: all columns of `events`, room_version, body, and the bodies of what the event
-    replaced (replaced_id, replaced_body) and of what redacted it (redaction_body)."""
+    replaced (replaced_id, replaced_body) and of what redacted it (redaction_body), and whether it has_children."""
     found: list[Row[Any]] = []
     for ids in chunks(event_ids):
         found += await tx.fetch_all(_LOAD.where(events.c.event_id.in_(ids)))

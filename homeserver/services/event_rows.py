@@ -7,9 +7,10 @@ from homeserver.core.hashes import encode_event_json
 from homeserver.services.events import StoredEvent
 from storage import event_graph
 from storage.database import Position, Write
-from storage.tables import event_bodies, events, redactions
+from storage.tables import event_bodies, event_relations, events, redactions
 
 THREAD = "m.thread"
+_MAX_LENGTH = 255
 
 
 def relation_of(event: Event) -> tuple[str | None, str | None]:
@@ -18,9 +19,14 @@ def relation_of(event: Event) -> tuple[str | None, str | None]:
     if not isinstance(relates_to, dict):
         return None, None
     target, kind = relates_to.get("event_id"), relates_to.get("rel_type")
-    if not isinstance(target, str) or not isinstance(kind, str) or "\0" in target or "\0" in kind:
+    if not _is_storable(target) or not _is_storable(kind):
         return None, None
     return target, kind
+
+
+def _is_storable(value: Any) -> bool:
+    """Whether it may be what an event relates to, or how: ids have at most 255 bytes, and no U+0000."""
+    return isinstance(value, str) and len(value) <= _MAX_LENGTH and "\0" not in value
 
 
 def write_new(tx: Write, stored: StoredEvent, position: Position | None, replaces_nid: int | None) -> None:
@@ -42,6 +48,7 @@ def write_new(tx: Write, stored: StoredEvent, position: Position | None, replace
         redacted_by=None,
         **_place(stored, position, replaces_nid),
     )
+    _write_relation(tx, stored, position)
     tx.insert(event_bodies, event_nid=stored.nid, body=encode_event_json(event.pdu, event.room_version))
     if event.redacts is not None and "\0" not in event.redacts:
         tx.insert(redactions, redacts=event.redacts, event_nid=stored.nid)
@@ -52,11 +59,11 @@ def write_new(tx: Write, stored: StoredEvent, position: Position | None, replace
 def write_place(tx: Write, stored: StoredEvent, position: Position | None, replaces_nid: int | None) -> None:
     """Put off: an outlier takes its place in the timeline."""
     tx.update(events, {"event_nid": stored.nid}, **_place(stored, position, replaces_nid))
+    _write_relation(tx, stored, position)
     event_graph.add_edges(tx, stored.nid, stored.event.prev_events)
 
 
 def _place(stored: StoredEvent, position: Position | None, replaces_nid: int | None) -> dict[str, Any]:
-    relates_to, rel_type = relation_of(stored.event)
     return {
         "position": position,
         "outlier": stored.outlier,
@@ -67,6 +74,28 @@ def _place(stored: StoredEvent, position: Position | None, replaces_nid: int | N
         "thread_notify_seq": stored.thread_notify_seq,
         "thread_root": stored.thread_root,
         "replaces_nid": replaces_nid,
-        "relates_to": relates_to,
-        "rel_type": rel_type,
     }
+
+
+def _write_relation(tx: Write, stored: StoredEvent, position: Position | None) -> None:
+    event = stored.event
+    if position is None or not stored.is_accepted or "m.relates_to" not in event.content:
+        return
+    target, kind = relation_of(event)
+    if target is None or kind is None:
+        return
+    key = event.content["m.relates_to"].get("key")
+    tx.insert(
+        event_relations,
+        event_nid=stored.nid,
+        event_id=event.event_id,
+        room_nid=stored.room_nid,
+        relates_to=target,
+        rel_type=kind,
+        annotation_key=key if _is_storable(key) else None,
+        type=event.type,
+        sender=event.sender,
+        origin_server_ts=event.origin_server_ts,
+        depth=event.depth,
+        position=position,
+    )

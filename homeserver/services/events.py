@@ -26,8 +26,10 @@ class StoredEvent:
 
     `position` is its place in the log (negative where it was backfilled), None for outliers. `snapshot_id` is the state
     before it (0: no state at all), None where that is not known. `rejected` says why, where it is. `replaces` is the
-    state event that it took the place of. `redacted_because` is the redaction that applies, and then `shown` is what
-    may still be shown of the event. `device_id` and `transaction_id` are those of the request that sent it.
+    state event that it took the place of. `has_children`: whether clients are shown what relates to it along with it
+    (`services.aggregations`), None where nobody has looked. `redacted_because` is the redaction that applies, and then
+    `shown` is what may still be shown of the event. `device_id` and `transaction_id` are those of the request that
+    sent it.
     """
 
     event: Event
@@ -46,6 +48,7 @@ class StoredEvent:
     redacted_because: Event | None = None
     device_id: str | None = None
     transaction_id: str | None = None
+    has_children: bool | None = None
     # How it changed the current state: key → (event id now, event id before). Only in the process that stored it.
     changed: dict[StateKey, tuple[str | None, str | None]] = field(default_factory=dict)
     client_json: dict[bool, tuple[bytes, bytes]] = field(default_factory=dict)  # filled by client_events.serialise
@@ -185,4 +188,5 @@ def _stored(row: Any) -> StoredEvent:
         redacted_because=event_of(row.redaction_body, row.redacted_by),
         device_id=row.device_id,
         transaction_id=row.transaction_id,
+        has_children=bool(row.has_children),
     )

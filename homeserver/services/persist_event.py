@@ -103,6 +103,7 @@ class PersistEvent:
             rejected=rejected,
             soft_failed=soft_failed,
             is_local=is_local,
+            has_children=False if is_new else None,
         )
         if sent_by is not None:
             stored.device_id, stored.transaction_id = sent_by.device_id, sent_by.transaction_id

@@ -13,8 +13,8 @@ from homeserver.services.room_heads import HeadDraft
 from homeserver.services.room_state import RoomState
 from storage import events as storage_events
 from storage.database import Write
+from storage.tables import event_relations, memberships
 from storage.tables import events as events_table
-from storage.tables import memberships
 
 
 class Redactions:
@@ -60,6 +60,8 @@ class Redactions:
         if target.redacted_because is not None:
             return
         tx.update(events_table, {"event_nid": target.nid}, redacted_by=redaction.event_id)
+        # Without its content it relates to nothing.
+        tx.delete(event_relations, event_nid=target.nid)
         event_id = target.event_id
         self._events.forget_elsewhere(tx, event_id)
         current = draft.get(target.event.key) if target.event.is_state else None

@@ -39,6 +39,7 @@ from storage.tables.events import (
     event_auth,
     event_bodies,
     event_edges,
+    event_relations,
     events,
     forward_extremities,
     redactions,
@@ -50,6 +51,7 @@ from storage.tables.federation import (
     outbound_edus,
     server_keys,
 )
+from storage.tables.key_backup import backed_up_keys, key_backups
 from storage.tables.media import media, media_thumbnails
 from storage.tables.rooms import (
     current_state,
@@ -64,6 +66,7 @@ from storage.tables.rooms import (
     state_snapshots,
 )
 from storage.tables.server import id_blocks, leases, stream_position
+from storage.tables.sliding_sync import sliding_sync_connections, sliding_sync_rooms
 from storage.tables.user_data import account_data, presence, push_exceptions, pushers, read_marks, receipts
 
 __all__ = [
@@ -72,6 +75,7 @@ __all__ = [
     "appservice_queues",
     "auth_chain_links",
     "auth_chains",
+    "backed_up_keys",
     "backward_extremities",
     "cross_signing_keys",
     "current_state",
@@ -83,6 +87,7 @@ __all__ = [
     "event_auth",
     "event_bodies",
     "event_edges",
+    "event_relations",
     "events",
     "fallback_keys",
     "filters",
@@ -90,6 +95,7 @@ __all__ = [
     "id_blocks",
     "inbound_transactions",
     "invited_rooms_state",
+    "key_backups",
     "key_signatures",
     "leases",
     "login_tokens",
@@ -116,6 +122,8 @@ __all__ = [
     "room_threads",
     "rooms",
     "server_keys",
+    "sliding_sync_connections",
+    "sliding_sync_rooms",
     "state_changes",
     "state_deltas",
     "state_snapshots",

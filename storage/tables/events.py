@@ -28,8 +28,6 @@ events = Table(
     text("thread_root", null=True),
     # State events: what they replaced in the state before them.
     number("replaces_nid", null=True),
-    text("relates_to", null=True),
-    text("rel_type", null=True),
     text("redacted_by", null=True),
     flag("is_local"),
     # For the device that sent it, which recognises its event by the transaction id.
@@ -38,11 +36,30 @@ events = Table(
     Index(None, "room_nid", "depth", "position"),
     Index(None, "room_nid", "position"),
     Index(None, "position"),
-    Index(None, "relates_to"),
     Index(None, "room_nid", "origin_server_ts"),
 )
 
 event_bodies = Table("event_bodies", metadata, number("event_nid", key=True), blob("body"))
+
+# Accepted events that relate to another and are not redacted: what threads, edits and the like are gathered from.
+event_relations = Table(
+    "event_relations",
+    metadata,
+    number("event_nid", key=True),
+    text("event_id"),
+    number("room_nid"),
+    text("relates_to"),
+    text("rel_type"),
+    # What an annotation annotates with.
+    text("annotation_key", null=True),
+    text("type"),
+    text("sender"),
+    number("origin_server_ts"),
+    number("depth"),
+    number("position"),
+    Index(None, "relates_to", "rel_type", "depth", "position"),
+    Index(None, "room_nid", "rel_type", "depth", "position"),
+)
 
 # Which events ask to redact another, whether or not it has arrived yet.
 redactions = Table("redactions", metadata, text("redacts", key=True), number("event_nid", key=True))

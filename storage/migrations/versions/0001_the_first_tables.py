@@ -61,6 +61,18 @@ def upgrade() -> None:
         sa.UniqueConstraint("chain_id", "sequence", name=op.f("uq_auth_chains_chain_id_sequence")),
     )
     op.create_table(
+        "backed_up_keys",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("room_id", sa.Text(), nullable=False),
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("first_message_index", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("forwarded_count", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("is_verified", sa.Boolean(), nullable=False),
+        sa.Column("session_data", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "version", "room_id", "session_id", name=op.f("pk_backed_up_keys")),
+    )
+    op.create_table(
         "backward_extremities",
         sa.Column("room_nid", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("event_id", sa.Text(), nullable=False),
@@ -146,6 +158,33 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_event_edges_prev_event_id"), "event_edges", ["prev_event_id"], unique=False)
     op.create_table(
+        "event_relations",
+        sa.Column("event_nid", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("room_nid", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("relates_to", sa.Text(), nullable=False),
+        sa.Column("rel_type", sa.Text(), nullable=False),
+        sa.Column("annotation_key", sa.Text(), nullable=True),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("sender", sa.Text(), nullable=False),
+        sa.Column("origin_server_ts", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("depth", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("event_nid", name=op.f("pk_event_relations")),
+    )
+    op.create_index(
+        op.f("ix_event_relations_relates_to_rel_type_depth_position"),
+        "event_relations",
+        ["relates_to", "rel_type", "depth", "position"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_event_relations_room_nid_rel_type_depth_position"),
+        "event_relations",
+        ["room_nid", "rel_type", "depth", "position"],
+        unique=False,
+    )
+    op.create_table(
         "events",
         sa.Column("event_nid", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("event_id", sa.Text(), nullable=False),
@@ -164,8 +203,6 @@ def upgrade() -> None:
         sa.Column("thread_notify_seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("thread_root", sa.Text(), nullable=True),
         sa.Column("replaces_nid", sa.BigInteger(), autoincrement=False, nullable=True),
-        sa.Column("relates_to", sa.Text(), nullable=True),
-        sa.Column("rel_type", sa.Text(), nullable=True),
         sa.Column("redacted_by", sa.Text(), nullable=True),
         sa.Column("is_local", sa.Boolean(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=True),
@@ -174,7 +211,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("event_id", name=op.f("uq_events_event_id")),
     )
     op.create_index(op.f("ix_events_position"), "events", ["position"], unique=False)
-    op.create_index(op.f("ix_events_relates_to"), "events", ["relates_to"], unique=False)
     op.create_index(
         op.f("ix_events_room_nid_depth_position"), "events", ["room_nid", "depth", "position"], unique=False
     )
@@ -228,6 +264,17 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("stripped_state", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("room_id", "user_id", name=op.f("pk_invited_rooms_state")),
+    )
+    op.create_table(
+        "key_backups",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("algorithm", sa.Text(), nullable=False),
+        sa.Column("auth_data", sa.LargeBinary(), nullable=False),
+        sa.Column("etag", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("key_count", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("deleted", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "version", name=op.f("pk_key_backups")),
     )
     op.create_table(
         "key_signatures",
