@@ -10,7 +10,7 @@ from homeserver.services.device_lists import DeviceLists
 from homeserver.services.devices import Devices
 from homeserver.services.logins import Logins
 from homeserver.services.openid import OpenId
-from homeserver.services.password_login import PasswordLogin
+from homeserver.services.password_login import PasswordLogin, without_limit
 from homeserver.services.passwords import Passwords
 from homeserver.services.profiles import Profiles
 from homeserver.services.registration import Registration
@@ -18,6 +18,7 @@ from homeserver.services.remote_profiles import FederatedProfiles
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret_registration import SharedSecretRegistration
 from homeserver.services.uia import InteractiveAuth
+from homeserver.web.rate_limits import RateLimiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,20 @@ class AccountServices:
     openid: OpenId
     devices: Devices
     profiles: Profiles
+    passwords: Passwords
+
+    def start(self, base: Foundation) -> None:
+        """Clean up now and then what has expired."""
+        base.tasks.loop("expired tokens", self.logins.forget_expired, every_s=3600, clock=base.clock)
+        base.tasks.loop("expired authentication", self.uia.forget_expired, every_s=300, clock=base.clock)
+
+    async def stop(self) -> None:
+        """Note which devices were seen."""
+        await self.sessions.note_seen()
+        self.passwords.close()
 
 
-def build_accounts(base: Foundation, outside: Outside) -> AccountServices:
+def build_accounts(base: Foundation, outside: Outside, limiter: RateLimiter | None = None) -> AccountServices:
     """Reads the registrations of application services, too. What accounts want of rooms is set later: rooms come after."""
     config, database, clock, randomness = base.config, base.database, base.clock, base.randomness
     appservices = Appservices.load(config.appservices.registrations, base.server_name)
@@ -48,7 +60,8 @@ def build_accounts(base: Foundation, outside: Outside) -> AccountServices:
     accounts = Accounts(
         database, clock, randomness, passwords, logins, appservices, base.server_name, tasks=base.tasks
     )
-    password_login = PasswordLogin(database, passwords, base.server_name)
+    limit = without_limit if limiter is None else lambda user_id: limiter.check("login", f"account:{user_id}")
+    password_login = PasswordLogin(database, passwords, base.server_name, limit)
     uia = InteractiveAuth(database, clock, randomness, password_login, lifetime_s=config.sessions.uia_lifetime)
     sessions = Sessions(database, clock, base.tasks, appservices, size=config.caches.sessions)
     remote_profiles = FederatedProfiles(outside.client) if config.federation.enabled else None
@@ -65,4 +78,5 @@ def build_accounts(base: Foundation, outside: Outside) -> AccountServices:
         OpenId(database, clock, randomness, base.server_name),
         Devices(database, clock, sessions, logins, device_lists),
         Profiles(database, base.tasks, appservices, base.server_name, remote=remote_profiles),
+        passwords,
     )

@@ -31,6 +31,7 @@ from federation.inbound.server import ServerHandlers
 from federation.inbound.transactions import TransactionHandlers
 from federation.outbound.transport import Transport
 from homeserver.app.accounts import build_accounts
+from homeserver.app.appservices import build_appservices
 from homeserver.app.encryption import build_encryption
 from homeserver.app.federation import build_federation
 from homeserver.app.foundation import Foundation
@@ -56,7 +57,8 @@ class Server:
         self.base = base
         config = base.config
         self.outside = look_outside(base, transport)
-        self.accounts = build_accounts(base, self.outside)
+        limiter = RateLimiter(config.rate_limits, base.clock)
+        self.accounts = build_accounts(base, self.outside, limiter)
         self.reading = build_reading(base)
         self.writing = build_writing(base, self.outside, self.reading, self.accounts.profiles)
         self.accounts.profiles.member_updates = self.writing.membership
@@ -82,12 +84,13 @@ class Server:
             self.encryption.to_device,
             self.encryption.remote_lists,
         )
+        self.appservices = build_appservices(base, self.reading, self.accounts.appservices)
         self.dispatcher = Dispatcher(
             (*CLIENT_ENDPOINTS, *(FEDERATION_ENDPOINTS if config.federation.enabled else ())),
             [*self._client_handlers(), *self._federation_handlers()],
             self.accounts.sessions,
             self.federation.auth,
-            RateLimiter(config.rate_limits, base.clock),
+            limiter,
             base.telemetry,
             limits=config.limits,
         )
@@ -106,7 +109,9 @@ class Server:
         await self.http.start()
         if self.base.config.federation.enabled:
             await self.federation.sender.start()
+        await self.appservices.start()
         self.media.expiry.start()
+        self.accounts.start(self.base)
 
     async def stop(self) -> None:
         """Long polls are answered at once; requests under way may end; what was decided is written."""
@@ -114,6 +119,8 @@ class Server:
         await self.http.stop()
         if self.base.config.federation.enabled:
             await self.federation.sender.stop()
+        await self.appservices.stop()
+        await self.accounts.stop()
         self.media.thumbnails.close()
         await self.outside.transport.close()
         await self.base.close()
@@ -148,6 +155,7 @@ class Server:
                 config.sessions,
             ),
             AccountHandlers(accounts.accounts, accounts.uia, accounts.openid),
+            self.appservices.handlers,
             DeviceHandlers(accounts.devices, accounts.uia),
             ProfileHandlers(accounts.profiles),
             ServerInfoHandlers(config, base.clock),

@@ -147,11 +147,6 @@ class Accounts:
             raise NotFound("There is no such user on this server")
         return user
 
-    async def may_be_invited(self, user_id: str, sender: str) -> bool:
-        """Whether there is such an account, and whether it takes invites of the sender: all do who are here."""
-        user = await self.find(user_id)
-        return user is not None and not user.deactivated
-
     def require_strong(self, password: str) -> None:
         """Raises WeakPassword, InvalidParam."""
         self._passwords.require_strong(password)
