@@ -114,7 +114,10 @@ class ReceiveInvite:
         shown = [_strip(entry.pdu) for entry in received.events]
         if not strict:
             shown += [_strip(entry) for entry in room_state if isinstance(entry, dict) and "signatures" not in entry]
-        return [entry for entry in shown if entry is not None]
+        own = ("m.room.member", event.state_key)
+        told = [entry for entry in shown if entry is not None and (entry["type"], entry["state_key"]) != own]
+        # The invite itself says who invited, and clients look for it among the stripped state.
+        return [*told, _strip(event.pdu) or {}]
 
     async def _store(self, event: Event, stripped_state: Sequence[Mapping[str, Any]]) -> None:
         async def write(tx: Write) -> None:
