@@ -1,23 +1,20 @@
 """Whose devices or keys changed, when; and what is known of the devices of users elsewhere."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import orjson
 from sqlalchemy import delete, func, select
 
 from storage.database import Position, Read, Write
+from storage.destinations import add_edu
 from storage.streams import Stream
 from storage.tables import (
-    device_keys,
     device_list_changes,
-    key_signatures,
     memberships,
-    outbound_edus,
     remote_device_list_state,
     remote_device_lists,
     room_hosts,
+    state_changes,
 )
 
 
@@ -26,23 +23,6 @@ def note_change(tx: Write, user_id: str) -> Position:
     position = tx.position(Stream.DEVICE_LISTS, user_id)
     tx.insert(device_list_changes, position=position, user_id=user_id)
     return position
-
-
-async def signed_device_keys_of(tx: Read, user_id: str, device_id: str) -> dict[str, Any] | None:
-    """The keys of a local device, with the signatures that its user has put on them since."""
-    table, signatures = device_keys.c, key_signatures.c
-    found = await tx.fetch_value(select(table.keys).where(table.user_id == user_id, table.device_id == device_id))
-    if found is None:
-        return None
-    keys: dict[str, Any] = orjson.loads(found)
-    statement = select(signatures.signer_key_id, signatures.signature).where(
-        signatures.user_id == user_id,
-        signatures.signer_user_id == user_id,
-        signatures.key_id.in_((device_id, f"ed25519:{device_id}")),
-    )
-    for row in await tx.fetch_all(statement):
-        keys.setdefault("signatures", {}).setdefault(user_id, {})[row.signer_key_id] = row.signature
-    return keys
 
 
 async def changes_between(tx: Read, after: int, upto: int) -> list[tuple[int, str]]:
@@ -94,10 +74,9 @@ async def is_in_a_room_with(tx: Read, user_id: str, server_name: str) -> bool:
     return await tx.fetch_value(statement) is not None
 
 
-def put_edu(tx: Write, destination: str, edu_type: str, content: bytes) -> None:
-    """Put off: an EDU that has to arrive. `content` is canonical JSON."""
-    position = tx.position(Stream.FEDERATION_EDUS, destination)
-    tx.insert(outbound_edus, position=position, destination=destination, edu_type=edu_type, content=content)
+def put_edu(tx: Write, destinations: Sequence[str], edu_type: str, content: bytes) -> None:
+    """Put off: an EDU that has to arrive at these servers. `content` is canonical JSON."""
+    add_edu(tx, tx.position(Stream.FEDERATION_EDUS, *destinations), destinations, edu_type, content)
 
 
 # --- the lists themselves: of local users only how far they have got, of others what they hold
@@ -105,10 +84,14 @@ def put_edu(tx: Write, destination: str, edu_type: str, content: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ListState:
-    """Of a local user, the id of the newest update sent to others; of another, that of the newest one received."""
+    """Of a local user, the id of the newest update sent to others; of another, that of the newest one received.
+
+    `position`: where the log stood when another's whole list was asked for.
+    """
 
     stream_id: int | None
     stale: bool
+    position: int | None = None
 
 
 async def states_of(tx: Read, user_ids: Iterable[str]) -> dict[str, ListState]:
@@ -116,15 +99,52 @@ async def states_of(tx: Read, user_ids: Iterable[str]) -> dict[str, ListState]:
     table, listed = remote_device_list_state.c, list(user_ids)
     found: dict[str, ListState] = {}
     for start in range(0, len(listed), 500):
-        statement = select(table.user_id, table.stream_id, table.stale)
+        statement = select(table.user_id, table.stream_id, table.stale, table.position)
         rows = await tx.fetch_all(statement.where(table.user_id.in_(listed[start : start + 500])))
-        found.update({row.user_id: ListState(row.stream_id, row.stale) for row in rows})
+        found.update({row.user_id: ListState(row.stream_id, row.stale, row.position) for row in rows})
     return found
+
+
+async def locked_stream_id(tx: Write, user_id: str) -> int | None:
+    """The id of the newest update sent of a local user; other processes wait for this write before they read it."""
+    table = remote_device_list_state.c
+    return await tx.fetch_value(select(table.stream_id).where(table.user_id == user_id).with_for_update())
+
+
+async def followed_since(tx: Read, states: Mapping[str, ListState]) -> set[str]:
+    """Those of other servers' users whose list is kept and current: it is not stale, and they have been in a room of
+    this server's ever since it was read, so that every update of it was sent here."""
+    wanted = [user_id for user_id, state in states.items() if not state.stale and state.position is not None]
+    found: set[str] = set()
+    table, state = memberships.c, remote_device_list_state
+    for start in range(0, len(wanted), 500):
+        statement = (
+            select(table.user_id)
+            .join(state, state.c.user_id == table.user_id)
+            .where(table.user_id.in_(wanted[start : start + 500]), table.membership == "join")
+            .where(table.position <= state.c.position)
+            .distinct()
+        )
+        found |= {row.user_id for row in await tx.fetch_all(statement)}
+    return found
+
+
+async def has_changed_since(tx: Read, user_id: str, position: int) -> bool:
+    """Whether a change of the user's devices was noted after a position."""
+    table = device_list_changes.c
+    statement = select(table.position).where(table.user_id == user_id, table.position > position).limit(1)
+    return await tx.fetch_value(statement) is not None
 
 
 def put_state(tx: Write, user_id: str, state: ListState) -> None:
     """Put off."""
-    tx.upsert(remote_device_list_state, user_id=user_id, stream_id=state.stream_id, stale=state.stale)
+    tx.upsert(
+        remote_device_list_state,
+        user_id=user_id,
+        stream_id=state.stream_id,
+        position=state.position,
+        stale=state.stale,
+    )
 
 
 async def remote_devices_of(tx: Read, user_ids: Iterable[str]) -> dict[str, dict[str, bytes]]:
@@ -132,9 +152,9 @@ async def remote_devices_of(tx: Read, user_ids: Iterable[str]) -> dict[str, dict
     table, listed = remote_device_lists.c, list(user_ids)
     found: dict[str, dict[str, bytes]] = {}
     for start in range(0, len(listed), 500):
-        statement = select(table.user_id, table.device_id, table.keys)
+        statement = select(table.user_id, table.device_id, table["keys"].label("json"))
         for row in await tx.fetch_all(statement.where(table.user_id.in_(listed[start : start + 500]))):
-            found.setdefault(row.user_id, {})[row.device_id] = bytes(row.keys)
+            found.setdefault(row.user_id, {})[row.device_id] = bytes(row.json)
     return found
 
 
@@ -166,3 +186,24 @@ async def forget_changes_before(tx: Write, position: int) -> int:
     newest = select(func.max(device_list_changes.c.position)).group_by(device_list_changes.c.user_id)
     table = device_list_changes.c
     return await tx.execute(delete(device_list_changes).where(table.position < position, table.position.not_in(newest)))
+
+
+async def members_changed_between(tx: Read, user_id: str, after: int, upto: int) -> set[str]:
+    """Whoever may have come to share a room with the user, or ceased to, at positions of (after, upto]: whose
+    membership changed in a room that the user is joined to now, and everybody of rooms where the user's own changed."""
+    mine, theirs, changes = memberships.alias("mine"), memberships.alias("theirs"), state_changes.c
+    in_range = (changes.type == "m.room.member", changes.position > after, changes.position <= upto)
+    of_others = (
+        select(changes.state_key)
+        .join(mine, mine.c.room_nid == changes.room_nid)
+        .where(mine.c.user_id == user_id, mine.c.membership == "join", *in_range)
+        .distinct()
+    )
+    own_rooms = select(changes.room_nid).where(changes.state_key == user_id, *in_range)
+    of_own_rooms = (
+        select(theirs.c.user_id)
+        .where(theirs.c.room_nid.in_(own_rooms.scalar_subquery()), theirs.c.membership == "join")
+        .distinct()
+    )
+    rows = [*await tx.fetch_all(of_others), *await tx.fetch_all(of_own_rooms)]
+    return {row[0] for row in rows} - {user_id}

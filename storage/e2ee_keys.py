@@ -22,9 +22,9 @@ async def device_keys_of(tx: Read, user_ids: Iterable[str]) -> dict[str, dict[st
     found: dict[str, dict[str, bytes]] = {}
     table = device_keys.c
     for some in chunks(user_ids):
-        statement = select(table.user_id, table.device_id, table["keys"]).where(table.user_id.in_(some))
+        statement = select(table.user_id, table.device_id, table["keys"].label("json")).where(table.user_id.in_(some))
         for row in await tx.fetch_all(statement):
-            found.setdefault(row[0], {})[row[1]] = bytes(row[2])
+            found.setdefault(row.user_id, {})[row.device_id] = bytes(row.json)
     return found
 
 
@@ -58,11 +58,11 @@ async def one_time_key_counts(tx: Read, user_id: str, device_id: str) -> dict[st
     """algorithm → how many one-time keys are left."""
     table = one_time_keys.c
     statement = (
-        select(table.algorithm, func.count())
+        select(table.algorithm, func.count().label("left"))
         .where(table.user_id == user_id, table.device_id == device_id)
         .group_by(table.algorithm)
     )
-    return {row[0]: row[1] for row in await tx.fetch_all(statement)}
+    return {row.algorithm: row.left for row in await tx.fetch_all(statement)}
 
 
 async def one_time_keys_named(

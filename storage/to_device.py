@@ -1,1 +1,102 @@
-"""End-to-end encryption (being written by the keys helper: the accounts helper leaves this file to it)."""
+"""Messages that wait for their device. They are read in the order of their arrival (`ordinal`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, select, update
+
+from storage.database import Position, Read, Write
+from storage.streams import Stream
+from storage.tables import to_device, to_device_seen
+
+# Stands for the position of rows that get theirs when the batch is flushed.
+_UNDECIDED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`message` is the event as JSON text; `ordinal` tells the place of its arrival."""
+
+    ordinal: int
+    message: bytes
+
+
+def put(tx: Write, position: Position, user_id: str, device_id: str, message: bytes) -> None:
+    """Put off: a message for a device. `position` is of `Stream.TO_DEVICE` with the user among its keys."""
+    tx.insert(
+        to_device, user_id=user_id, device_id=device_id, ordinal=position, position=position, message=message
+    )
+
+
+async def pending(tx: Read, user_id: str, device_id: str, since: int, upto: int, limit: int) -> Sequence[Message]:
+    """The oldest messages at positions of (since, upto]."""
+    table = to_device.c
+    statement = (
+        select(table.ordinal, table.message)
+        .where(table.user_id == user_id, table.device_id == device_id, table.position > since, table.position <= upto)
+        .order_by(table.ordinal)
+        .limit(limit)
+    )
+    return [Message(row.ordinal, bytes(row.message)) for row in await tx.fetch_all(statement)]
+
+
+async def postpone(tx: Write, user_id: str, device_id: str, after: int, upto: int) -> None:
+    """Give the messages that arrived after the ordinal `after` and are at positions up to `upto` one position at the
+    end of the log; their order stays."""
+    table = to_device.c
+    waiting = (table.user_id == user_id, table.device_id == device_id, table.ordinal > after, table.position <= upto)
+    if await tx.execute(update(to_device).where(*waiting).values(position=_UNDECIDED)):
+        key = {"user_id": user_id, "device_id": device_id, "position": _UNDECIDED}
+        tx.update(to_device, key, position=tx.position(Stream.TO_DEVICE, user_id))
+
+
+async def delete_up_to(tx: Write, user_id: str, device_id: str, position: int) -> int:
+    """Forget the messages up to a position; returns how many."""
+    table = to_device.c
+    gone = (table.user_id == user_id, table.device_id == device_id, table.position <= position)
+    return await tx.execute(delete(to_device).where(*gone))
+
+
+async def has_any_up_to(tx: Read, user_id: str, device_id: str, position: int) -> bool:
+    """Whether `delete_up_to` would delete anything."""
+    table = to_device.c
+    gone = (table.user_id == user_id, table.device_id == device_id, table.position <= position)
+    return await tx.fetch_value(select(table.ordinal).where(*gone).limit(1)) is not None
+
+
+async def forget_oldest(tx: Write, user_id: str, device_id: str, keep: int) -> int:
+    """Forget all but the newest `keep` messages of a device; returns how many went."""
+    table = to_device.c
+    of_device = (table.user_id == user_id, table.device_id == device_id)
+    first_gone = select(table.ordinal).where(*of_device).order_by(table.ordinal.desc()).offset(keep).limit(1)
+    newest = await tx.fetch_value(first_gone)
+    if newest is None:
+        return 0
+    return await tx.execute(delete(to_device).where(*of_device, table.ordinal <= newest))
+
+
+async def count(tx: Read, user_id: str, device_id: str) -> int:
+    """How many messages wait for a device."""
+    table = to_device.c
+    statement = select(func.count()).where(table.user_id == user_id, table.device_id == device_id)
+    return int(await tx.fetch_value(statement))
+
+
+# --- messages of other servers that were received already
+
+
+async def is_seen(tx: Read, origin: str, message_id: str) -> bool:
+    """Whether a message of this id came from the server before."""
+    table = to_device_seen.c
+    statement = select(table.seen_at).where(table.origin == origin, table.message_id == message_id)
+    return await tx.fetch_value(statement) is not None
+
+
+def note_seen(tx: Write, origin: str, message_id: str, seen_at: int) -> None:
+    """Put off: it came now. `seen_at` in ms."""
+    tx.upsert(to_device_seen, origin=origin, message_id=message_id, seen_at=seen_at)
+
+
+async def forget_seen_before(tx: Write, seen_at: int) -> int:
+    """Forget ids that will not come again; returns how many."""
+    return await tx.execute(delete(to_device_seen).where(to_device_seen.c.seen_at < seen_at))

@@ -59,7 +59,8 @@ class DeviceLists:
             await self._announce(tx, user_id, news | {name: None for name in deleted if name in known})
 
     async def device_keys_changed(self, tx: Write, user_id: str, device_id: str, keys: bytes) -> Position:
-        """As a part of a write that puts off to keep them: a device has other keys (JSON). Returns the change's place."""
+        """As a part of the write that puts off to keep them: a device has other keys (JSON). Returns the change's
+        place."""
         return await self._announce(tx, user_id, {device_id: keys})
 
     async def _announce(self, tx: Write, user_id: str, news: Mapping[str, bytes | None]) -> Position:

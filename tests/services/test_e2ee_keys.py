@@ -152,7 +152,7 @@ async def test_the_fallback_key_is_given_when_no_other_is_left_and_counts_as_use
     assert await world.counts.unused_fallback(ALICE, "DEVICE") == ["signed_curve25519"]
     wanted = {ALICE: {"DEVICE": "signed_curve25519"}}
     found = [await world.claims.claim_local(wanted) for _ in range(3)]
-    assert [list(claimed[ALICE]["DEVICE"])[0][-1] for claimed in found] == ["A", "F", "F"]
+    assert [next(iter(claimed[ALICE]["DEVICE"]))[-1] for claimed in found] == ["A", "F", "F"]
     assert await world.counts.unused_fallback(ALICE, "DEVICE") == []
     await world.upload(ALICE, fallback_keys=fallback)
     assert await world.counts.unused_fallback(ALICE, "DEVICE") == [], "the same key again is as used as before"
