@@ -341,16 +341,25 @@ class FederationSender:
         self._pass_on(await self._hosts_by_id(room_id), ("typing", room_id, user_id), "m.typing", content)
 
     async def _route_receipt(self, hint: Hint) -> None:
-        receipt = hint.payload
-        if not isinstance(receipt, Receipt) or receipt.receipt_type != "m.read":
+        room_id, receipt = hint.keys[0], hint.payload
+        if len(hint.keys) > 1 and hint.keys[1].partition(":")[2] != self._server_name:
+            return
+        if not isinstance(receipt, Receipt):
+            receipt = await self._stored_receipt(room_id, hint.position)
+        if receipt is None or receipt.receipt_type != "m.read":
             return
         if receipt.user_id.partition(":")[2] != self._server_name:
             return
-        room_id = hint.keys[0]
         entry = {"event_ids": [receipt.event_id], "data": decode(receipt.data)}
         content = {room_id: {"m.read": {receipt.user_id: entry}}}
         key = ("receipt", room_id, receipt.user_id, receipt.thread_id)
         self._pass_on(await self._hosts_by_id(room_id), key, "m.receipt", content)
+
+    async def _stored_receipt(self, room_id: str, position: int) -> Receipt | None:
+        """A receipt that another process wrote."""
+        async with self._database.read() as tx:
+            room_nid = await storage.room_nid_of(tx, room_id)
+            return None if room_nid is None else await storage.receipt_at(tx, room_nid, position)
 
     async def _route_presence(self, hint: Hint) -> None:
         payload, user_id = hint.payload, hint.keys[0]

@@ -5,12 +5,13 @@ checkpoint, the row with the empty name; so the many that are up to date cost no
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import Row, and_, delete, exists, or_, select
 
 from storage.database import Read, Write
+from storage.receipts import Receipt
 from storage.tables import (
     destination_events,
     destinations,
@@ -18,6 +19,7 @@ from storage.tables import (
     events,
     memberships,
     outbound_edus,
+    receipts,
     room_hosts,
     rooms,
 )
@@ -151,6 +153,14 @@ async def servers_of_user(tx: Read, user_id: str) -> list[str]:
         .distinct()
     )
     return [row.server_name for row in await tx.fetch_all(statement)]
+
+
+async def receipt_at(tx: Read, room_nid: int, position: int) -> Receipt | None:
+    """The receipt of a room that was written at a place in the log, unless a later one replaced it."""
+    columns = [receipts.c[field.name] for field in fields(Receipt)]
+    statement = select(*columns).where(receipts.c.room_nid == room_nid, receipts.c.position == position)
+    row = await tx.fetch_one(statement)
+    return None if row is None else Receipt(*row)
 
 
 async def servers_with_edus(tx: Read) -> list[str]:

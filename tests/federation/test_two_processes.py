@@ -8,7 +8,9 @@ import pytest
 
 from homeserver.runtime.bus import Bus, Hint
 from homeserver.runtime.clock import FrozenClock
-from storage.database import Database
+from storage.database import Database, Write
+from storage.receipts import Receipt, put
+from storage.streams import Stream
 from tests.conftest import MakeDatabase
 from tests.federation.conftest import Until
 from tests.federation.hearth import Hearth
@@ -55,6 +57,12 @@ async def test_what_either_process_writes_is_sent_once_and_by_the_other_when_the
         ids.append(await (one, two)[number % 2].send("alice", room_id, str(number)))
     await until(lambda: hs2.has(ids[-1]))
     assert all([await hs2.has(event_id) for event_id in ids])
+    await read_by_alice(two, room_id, ids[-1])
+
+    async def read() -> bool:
+        return bool(hs2.received.receipts)
+
+    await until(read)
     network.servers["hs1"] = two.serve
     one.base.bus.other = two.base.bus.other = None  # type: ignore[attr-defined]
     await one.base.close()
@@ -68,3 +76,15 @@ async def test_what_either_process_writes_is_sent_once_and_by_the_other_when_the
     await until(arrived)
     assert two.sender.is_active
     await two.stop()
+
+
+async def read_by_alice(process: Hearth, room_id: str, event_id: str) -> None:
+    head = await process.reading.heads.get(room_id)
+    assert head is not None
+    room_nid = head.room_nid
+    receipt = Receipt("@alice:hs1", "m.read", "", event_id, None, b'{"ts": 1}', 0)
+
+    async def write(tx: Write) -> None:
+        put(tx, room_nid, receipt, tx.position(Stream.RECEIPTS, room_id, "@alice:hs1", payload=receipt))
+
+    await process.base.database.write(write)
