@@ -10,7 +10,7 @@ from homeserver.web.endpoint import Endpoint
 if TYPE_CHECKING:
     from aiohttp.web import BaseRequest
 
-    from homeserver.web.requester import Requester
+    from homeserver.services.sessions import Requester
 
 D = TypeVar("D")
 _BOOLEANS = {"true": True, "false": False}

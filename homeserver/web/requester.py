@@ -7,21 +7,9 @@ from urllib.parse import unquote_plus
 from aiohttp import hdrs, web
 
 from homeserver.errors import Forbidden, GuestAccessForbidden, MissingToken
+from homeserver.services.sessions import Requester
 from homeserver.web.endpoint import Auth
 from homeserver.web.request import Request
-
-
-class Requester(Protocol):
-    """Who asks: what the sessions service knows of a token. Handlers may use more of it than the dispatcher does."""
-
-    @property
-    def user_id(self) -> str: ...
-    @property
-    def device_id(self) -> str | None: ...
-    @property
-    def is_guest(self) -> bool: ...
-    @property
-    def appservice(self) -> Any | None: ...
 
 
 class SessionLookup(Protocol):
