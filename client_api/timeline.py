@@ -5,7 +5,8 @@ import orjson
 from homeserver.core.filters import EventFilter, InvalidFilter
 from homeserver.core.tokens import InvalidToken, parse_token
 from homeserver.errors import BadJson, InvalidParam
-from homeserver.services.timeline import DEFAULT_LIMIT, Timeline, Token
+from homeserver.services.history_access import Token
+from homeserver.services.timeline import DEFAULT_LIMIT, Timeline
 from homeserver.web.request import Request
 
 
@@ -25,8 +26,8 @@ class TimelineHandlers:
             request.user.user_id,
             request.path["roomId"],
             backwards=direction == "b",
-            start=_token(query.str_("from"), "from"),
-            stop=_token(query.str_("to"), "to"),
+            start=token_of(query.str_("from"), "from"),
+            stop=token_of(query.str_("to"), "to"),
             limit=query.int_("limit", DEFAULT_LIMIT),
             wanted=_filter(query.str_("filter")),
             device_id=request.user.device_id,
@@ -50,7 +51,8 @@ class TimelineHandlers:
         )
 
 
-def _token(text: str | None, name: str) -> Token | None:
+def token_of(text: str | None, name: str) -> Token | None:
+    """A token that a client sent back, None where it sent none. Raises InvalidParam."""
     if not text:
         return None
     try:

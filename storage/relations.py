@@ -19,6 +19,7 @@ class Child:
     """An event that relates to another."""
 
     event_id: str
+    room_nid: int
     relates_to: str
     rel_type: str
     type: str
@@ -32,6 +33,7 @@ class Child:
 class Replies:
     """What one user said in a thread: how many events, and the last of them."""
 
+    room_nid: int
     root: str
     sender: str
     count: int
@@ -42,6 +44,7 @@ class Replies:
 
 _CHILD = (
     event_relations.c.event_id,
+    event_relations.c.room_nid,
     event_relations.c.relates_to,
     event_relations.c.rel_type,
     event_relations.c.type,
@@ -57,23 +60,19 @@ async def parents_among(tx: Read, event_ids: Iterable[str]) -> set[str]:
     table = event_relations.c
     found: set[str] = set()
     for ids in chunks(event_ids):
-        statement = (
-            select(table.relates_to).where(table.relates_to.in_(ids), table.rel_type.in_(AGGREGATED)).distinct()
-        )
+        statement = select(table.relates_to).where(table.relates_to.in_(ids), table.rel_type.in_(AGGREGATED)).distinct()
         found.update(row.relates_to for row in await tx.fetch_all(statement))
     return found
 
 
-async def edits_and_references(
-    tx: Read, room_nid: int, parents: Iterable[str], *, upto: int | None = None
-) -> list[Child]:
+async def edits_and_references(tx: Read, parents: Iterable[str], *, upto: int | None = None) -> list[Child]:
     """The replacements and references of these events, in the order of the timeline; up to a position of the log."""
     table = event_relations.c
     found: list[Child] = []
     for ids in chunks(parents):
         statement = (
             select(*_CHILD)
-            .where(table.relates_to.in_(ids), table.rel_type.in_(_NARROW), table.room_nid == room_nid)
+            .where(table.relates_to.in_(ids), table.rel_type.in_(_NARROW))
             .order_by(table.depth, table.position)
         )
         if upto is not None:
@@ -82,27 +81,33 @@ async def edits_and_references(
     return found
 
 
-async def replies(tx: Read, room_nid: int, roots: Iterable[str], *, upto: int | None = None) -> list[Replies]:
+async def replies(tx: Read, roots: Iterable[str], *, upto: int | None = None) -> list[Replies]:
     """The threads of these roots, summed up by sender; up to a position of the log."""
     table = event_relations.c
-    by_sender = (table.relates_to, table.sender)
+    by_sender = (table.room_nid, table.relates_to, table.sender)
     found: list[Replies] = []
     for ids in chunks(roots):
         inner = select(
             *by_sender,
-            func.count().over(partition_by=by_sender).label("count"),
+            func.count().over(partition_by=by_sender).label("number"),
             table.event_id,
             table.depth,
             table.position,
             func.row_number()
             .over(partition_by=by_sender, order_by=(table.depth.desc(), table.position.desc()))
             .label("place"),
-        ).where(table.relates_to.in_(ids), table.rel_type == THREAD, table.room_nid == room_nid)
+        ).where(table.relates_to.in_(ids), table.rel_type == THREAD)
         if upto is not None:
             inner = inner.where(table.position <= upto)
         ranked = inner.subquery().c
         statement = select(
-            ranked.relates_to, ranked.sender, ranked.count, ranked.event_id, ranked.depth, ranked.position
+            ranked.room_nid,
+            ranked.relates_to,
+            ranked.sender,
+            ranked.number,
+            ranked.event_id,
+            ranked.depth,
+            ranked.position,
         ).where(ranked.place == 1)
         found += [Replies(*row) for row in await tx.fetch_all(statement)]
     return found
@@ -183,9 +188,7 @@ async def threads(
         wrote = exists().where(own.relates_to == table.relates_to, own.rel_type == THREAD, own.sender == participant)
         began = exists().where(events.c.event_id == table.relates_to, events.c.sender == participant)
         conditions.append(or_(wrote, began))
-    statement = (
-        select(*_CHILD).where(*conditions).order_by(table.depth.desc(), table.position.desc()).limit(limit)
-    )
+    statement = select(*_CHILD).where(*conditions).order_by(table.depth.desc(), table.position.desc()).limit(limit)
     return [Child(*row) for row in await tx.fetch_all(statement)]
 
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from homeserver.app.foundation import Foundation
 from homeserver.app.outside import Outside
 from homeserver.services.account_data import AccountData
+from homeserver.services.aggregations import Aggregations
 from homeserver.services.auth_chains import AuthChains
 from homeserver.services.create_room import CreateRoom
 from homeserver.services.directory import Directory
 from homeserver.services.events import Events
 from homeserver.services.fetch_missing import FetchMissing
+from homeserver.services.history_access import HistoryAccess
 from homeserver.services.idempotency import Idempotency
 from homeserver.services.import_room import ImportRoom
 from homeserver.services.join_conditions import JoinConditions
@@ -52,6 +54,8 @@ class RoomReading:
     account_data: AccountData
     push_actions: PushActions
     visibility: Visibility
+    history: HistoryAccess
+    aggregations: Aggregations
     access: ServerAccess
 
 
@@ -84,6 +88,8 @@ def build_reading(base: Foundation) -> RoomReading:
     logs = RoomLogs(database, notifier, events, size=caches.timelines)
     EventHints(database, notifier, events)
     unread = UnreadCounts(database, notifier, logs, server_name=base.server_name)
+    account_data = AccountData(database, notifier)
+    visibility = Visibility(events, state)
     return RoomReading(
         notifier,
         events,
@@ -92,9 +98,11 @@ def build_reading(base: Foundation) -> RoomReading:
         state,
         logs,
         unread,
-        AccountData(database, notifier),
+        account_data,
         PushActions(database, notifier, events, unread, base.tasks, server_name=base.server_name),
-        Visibility(events, state),
+        visibility,
+        HistoryAccess(database, events, heads, state, visibility),
+        Aggregations(database, notifier, events, visibility, account_data),
         ServerAccess(heads, events, server_name=base.server_name),
     )
 

@@ -46,7 +46,7 @@ def build_telling(
     typing = Typing(notifier, base.bus, base.clock, base.tasks)
     receipts = Receipts(database, notifier, events, heads, rooms.unread, base.clock)
     presence = Presence(database, notifier, base.bus, users, heads, base.clock, base.tasks, base.config.presence)
-    sections = RoomSections(events, LazyMembers())
+    sections = RoomSections(events, LazyMembers(), rooms.aggregations)
     engine = SyncEngine(
         notifier,
         users,
@@ -63,5 +63,5 @@ def build_telling(
         base.tasks,
         max_wait_s=base.config.limits.sync_timeout,
     )
-    timeline = Timeline(database, notifier, events, heads, rooms.state, rooms.visibility, backfill)
+    timeline = Timeline(database, events, rooms.state, rooms.history, rooms.aggregations, backfill)
     return Telling(typing, receipts, presence, PushRules(rooms.account_data), timeline, engine)

@@ -13,11 +13,17 @@ from homeserver.services.events import StoredEvent
 
 
 def serialise(
-    stored: StoredEvent, *, with_room_id: bool = True, txn_id: str | None = None, membership: str | None = None
+    stored: StoredEvent,
+    *,
+    with_room_id: bool = True,
+    txn_id: str | None = None,
+    membership: str | None = None,
+    relations: bytes | None = None,
 ) -> bytes:
     """The JSON of an event, redacted where it was redacted. Without `room_id` for /sync, which names the room outside.
 
-    `txn_id` only for the device that sent it; `membership` is the reader's membership at the event.
+    `txn_id` only for the device that sent it; `membership` is the reader's membership at the event; `relations` is what
+    `Aggregations` has for the reader of what relates to it.
     """
     shared = stored.client_json.get(with_room_id)
     if shared is None:
@@ -27,6 +33,8 @@ def serialise(
         unsigned += (b"," if unsigned else b"") + b'"membership":' + orjson.dumps(membership)
     if txn_id is not None:
         unsigned += (b"," if unsigned else b"") + b'"transaction_id":' + orjson.dumps(txn_id)
+    if relations is not None:
+        unsigned += (b"," if unsigned else b"") + b'"m.relations":' + relations
     if not unsigned:
         return head + b"}"
     return head + b',"unsigned":{' + unsigned + b"}}"

@@ -10,6 +10,8 @@ from storage.database import Position, Write
 from storage.tables import event_bodies, event_relations, events, redactions
 
 THREAD = "m.thread"
+# Prefix of the key that says, in a hint of `Stream.CACHES`, which event's children have to be read anew.
+CHILDREN = "children:"
 _MAX_LENGTH = 255
 
 

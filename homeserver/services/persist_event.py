@@ -11,7 +11,7 @@ from typing import Protocol
 from homeserver.core.auth_rules import auth_events_of
 from homeserver.core.events import MEMBER, Event, StateKey
 from homeserver.services.auth_chains import AuthChains
-from homeserver.services.event_rows import THREAD, relation_of, write_new, write_place
+from homeserver.services.event_rows import CHILDREN, THREAD, relation_of, write_new, write_place
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.member_rows import MemberRows
 from homeserver.services.redactions import Redactions
@@ -124,6 +124,9 @@ class PersistEvent:
         tx.after_commit(lambda: self._keep(stored, position))
         if position is not None:
             await self._finish(tx, draft, stored, is_new)
+        if backfilled and stored.is_accepted and (parent := relation_of(event)[0]) is not None:
+            # Nobody is told of history that arrives late, but what is shown with the parent is different now.
+            tx.position(Stream.CACHES, CHILDREN + parent)
         return stored
 
     async def index(self, tx: Write, stored: StoredEvent) -> None:

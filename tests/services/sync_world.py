@@ -15,8 +15,10 @@ from homeserver.runtime.clock import FrozenClock
 from homeserver.runtime.random import SeededRandomness
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.account_data import AccountData
+from homeserver.services.aggregations import Aggregations
 from homeserver.services.auth_chains import AuthChains
 from homeserver.services.events import Events
+from homeserver.services.history_access import HistoryAccess
 from homeserver.services.idempotency import Idempotency
 from homeserver.services.member_rows import MemberRows
 from homeserver.services.notifier import Notifier
@@ -101,7 +103,9 @@ class World:
             db, self.notifier, bus, self.users, self.heads, self.clock, self.tasks, PresenceConfig()
         )
         self.visibility = Visibility(self.events, self.state)
-        self.timeline = Timeline(db, self.notifier, self.events, self.heads, self.state, self.visibility, NoBackfill())
+        self.aggregations = Aggregations(db, self.notifier, self.events, self.visibility, self.account_data)
+        self.access = HistoryAccess(db, self.events, self.heads, self.state, self.visibility)
+        self.timeline = Timeline(db, self.events, self.state, self.access, self.aggregations, NoBackfill())
         self.engine = self.make_engine()
 
     def make_engine(self) -> SyncEngine:
@@ -111,7 +115,7 @@ class World:
             self.logs,
             self.events,
             self.heads,
-            RoomSections(self.events, LazyMembers()),
+            RoomSections(self.events, LazyMembers(), self.aggregations),
             self.visibility,
             self.receipts,
             self.unread,

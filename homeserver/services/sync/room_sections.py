@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from homeserver.core.events import MEMBER, StateKey
+from homeserver.services.aggregations import Aggregations, Reader
 from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.client_events import serialise
 from homeserver.services.events import Events, StoredEvent
@@ -19,7 +20,8 @@ from homeserver.services.sync.summary import heroes_of
 @dataclass(slots=True)
 class RoomDraft:
     """A room of an answer before it is written: what to show, by event ids. `memberships`: of the reader at events
-    before `joined_at`; `after_timeline`: the state is that after the timeline."""
+    before `joined_at`; `after_timeline`: the state is that after the timeline; `parents`: events to be shown along with
+    what relates to them, which is then in `relations`."""
 
     room_id: str
     span: Span
@@ -32,6 +34,8 @@ class RoomDraft:
     since_key: int
     cached: bytes | None = None
     key: tuple[object, ...] | None = field(default=None)
+    parents: Sequence[StoredEvent] = ()
+    relations: Mapping[str, bytes] = field(default_factory=dict)
 
     def member_changes(self) -> Iterable[StoredEvent]:
         """Member events of the timeline."""
@@ -41,8 +45,9 @@ class RoomDraft:
 class RoomSections:
     """Drafts rooms from memory (`draft`), then writes them (`write`) with the events that were gathered in between."""
 
-    def __init__(self, events: Events, lazy: LazyMembers, *, size: int = 4_000) -> None:
+    def __init__(self, events: Events, lazy: LazyMembers, aggregations: Aggregations, *, size: int = 4_000) -> None:
         self._events = events
+        self._aggregations = aggregations
         self._lazy = lazy
         self._written: BoundedCache[tuple[object, ...], bytes] = BoundedCache(size)
 
@@ -82,9 +87,20 @@ class RoomSections:
             log.generation,
             -1 if span.is_full else log.since_key(span.since),
         )
+        if timeline.limited or span.is_full:
+            # Who has seen the room without a gap has had all that relates to its events: they add it up themselves.
+            draft.parents = [stored for stored in timeline.events if self._aggregations.are_needed(stored)]
         needed = self._add_members(request, log, head, draft) if lazy else ()
         self._find_written(request, log, draft, needed, hidden, ignored)
         return draft
+
+    async def relate(self, drafts: Sequence[RoomDraft], reader: Reader) -> None:
+        """Gather what relates to the events of drafts that show it."""
+        parents = [stored for draft in drafts for stored in draft.parents]
+        if parents:
+            found = await self._aggregations.of(reader, parents)
+            for draft in drafts:
+                draft.relations = found
 
     def missing(self, drafts: Iterable[RoomDraft]) -> set[str]:
         """State events that have to be gathered before writing."""
@@ -122,7 +138,14 @@ class RoomSections:
         position = stored.position or 0
         is_later = position >= draft.joined_at
         membership = "join" if is_later else draft.memberships.get(stored.event_id, "join")
-        return serialise(stored, with_room_id=False, txn_id=_transaction(request, stored), membership=membership)
+        relations = draft.relations.get(stored.event_id) if draft.parents else None
+        return serialise(
+            stored,
+            with_room_id=False,
+            txn_id=_transaction(request, stored),
+            membership=membership,
+            relations=relations,
+        )
 
     def _find_written(
         self,
@@ -135,7 +158,7 @@ class RoomSections:
     ) -> None:
         """Look for the same section written for somebody else."""
         events = draft.timeline.events
-        if hidden or draft.memberships:
+        if hidden or draft.memberships or draft.parents:
             return
         if any(_transaction(request, stored) is not None for stored in events):
             return

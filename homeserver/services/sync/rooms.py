@@ -1,11 +1,12 @@
 """The rooms of an answer that the user is in or has left."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
 from homeserver.core.push_rules import default_ruleset
 from homeserver.services.account_data import UserData
+from homeserver.services.aggregations import Reader
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.receipts import Receipts
 from homeserver.services.room_heads import RoomHeads
@@ -85,6 +86,7 @@ class Rooms:
         left = [await self._draft_left(request, data, room) for room in selection.left]
         drafts = [draft for draft in (*joined, *left) if draft is not None]
         known = await self._gather(self._sections.missing(drafts))
+        await self._relate(request, data, joined, left)
         for room, draft in zip(selection.joined, joined, strict=True):
             if draft is not None:
                 self._write_joined(request, answer, data, room, draft, known, now[room.room_id])
@@ -141,6 +143,20 @@ class Rooms:
         if lacking:
             found.update(await self._events.get_many(lacking))
         return found
+
+    async def _relate(
+        self,
+        request: SyncRequest,
+        data: UserData,
+        joined: Sequence[RoomDraft | None],
+        left: Sequence[RoomDraft | None],
+    ) -> None:
+        shown = [draft for draft in joined if draft is not None and draft.parents]
+        if shown:
+            await self._sections.relate(shown, Reader(request.user_id, data.ignored))
+        for draft in left:
+            if draft is not None and draft.parents:
+                await self._sections.relate([draft], Reader(request.user_id, data.ignored, draft.span.upto))
 
     async def _draft_joined(
         self, request: SyncRequest, data: UserData, room: JoinedRoom, head: RoomNow | None
