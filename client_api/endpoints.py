@@ -469,8 +469,10 @@ ACCOUNTS: tuple[Endpoint, ...] = (
         limit="general",
         body="refresh",
     ),
-    Endpoint("logout", "POST", "/_matrix/client/v3/logout", LoginHandlers.logout, Auth.GUEST_OK),
-    Endpoint("logout_all", "POST", "/_matrix/client/v3/logout/all", LoginHandlers.logout_all, Auth.GUEST_OK),
+    Endpoint("logout", "POST", "/_matrix/client/v3/logout", LoginHandlers.logout, Auth.GUEST_OK, when_locked=True),
+    Endpoint(
+        "logout_all", "POST", "/_matrix/client/v3/logout/all", LoginHandlers.logout_all, Auth.GUEST_OK, when_locked=True
+    ),
     Endpoint(
         "getTokenOwner",
         "GET",
@@ -524,10 +526,15 @@ ACCOUNTS: tuple[Endpoint, ...] = (
         body="setAdminSuspendUser",
     ),
     Endpoint("getAccount3PIDs", "GET", "/_matrix/client/v3/account/3pid", AccountHandlers.third_party_ids),
-    Endpoint("getDevices", "GET", "/_matrix/client/v3/devices", DeviceHandlers.devices),
-    Endpoint("getDevice", "GET", "/_matrix/client/v3/devices/{deviceId}", DeviceHandlers.device),
+    Endpoint("getDevices", "GET", "/_matrix/client/v3/devices", DeviceHandlers.devices, Auth.GUEST_OK),
+    Endpoint("getDevice", "GET", "/_matrix/client/v3/devices/{deviceId}", DeviceHandlers.device, Auth.GUEST_OK),
     Endpoint(
-        "updateDevice", "PUT", "/_matrix/client/v3/devices/{deviceId}", DeviceHandlers.update, body="updateDevice"
+        "updateDevice",
+        "PUT",
+        "/_matrix/client/v3/devices/{deviceId}",
+        DeviceHandlers.update,
+        Auth.GUEST_OK,
+        body="updateDevice",
     ),
     Endpoint(
         "deleteDevice",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from homeserver.errors import Forbidden, UnknownDevice, UnknownToken, UserDeactivated, UserLocked
+from homeserver.errors import Forbidden, UnknownDevice, UnknownToken, UserDeactivated
 from homeserver.runtime.bus import Hint
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
@@ -35,6 +35,7 @@ class Requester:
     is_guest: bool = False
     is_admin: bool = False
     is_suspended: bool = False
+    is_locked: bool = False
     appservice: Appservice | None = None
     token_hash: bytes | None = None
     rate_limited: bool = True
@@ -95,8 +96,8 @@ class Sessions:
         """The requester of a token.
 
         The masquerades are whom an application service says it acts for (application-service-api §Identity assertion);
-        they mean nothing with users' tokens. Raises UnknownToken, UserLocked, and for application services Forbidden,
-        UnknownDevice.
+        they mean nothing with users' tokens. Raises UnknownToken, and for application services Forbidden,
+        UnknownDevice, UserDeactivated. That a user is locked is for the caller to mind.
         """
         appservice = self._appservices.by_token(token)
         if appservice is not None:
@@ -236,8 +237,6 @@ def _fresh_until(now: int, expires_at: int | None) -> int:
 def _require_usable(row: SessionRow, now: int) -> None:
     if row.deactivated:
         raise UnknownToken("The account has been deactivated")
-    if row.locked:
-        raise UserLocked
     if row.expires_at is not None and row.expires_at <= now:
         raise UnknownToken("The access token has expired", soft_logout=True)
 
@@ -250,6 +249,7 @@ def _requester(row: SessionRow, hashed: bytes, appservices: Appservices) -> Requ
         is_guest=row.is_guest,
         is_admin=row.is_admin,
         is_suspended=row.suspended,
+        is_locked=row.locked,
         token_hash=hashed,
         rate_limited=appservice is None or appservice.rate_limited,
     )

@@ -6,7 +6,7 @@ from urllib.parse import unquote_plus
 
 from aiohttp import hdrs, web
 
-from homeserver.errors import Forbidden, GuestAccessForbidden, MissingToken
+from homeserver.errors import Forbidden, GuestAccessForbidden, MissingToken, UserLocked
 from homeserver.services.sessions import Requester
 from homeserver.web.endpoint import Auth
 from homeserver.web.request import Request
@@ -22,7 +22,7 @@ class SessionLookup(Protocol):
     def requester_for(
         self, token: str, masquerade_user: str | None, masquerade_device: str | None, ip: str, user_agent: str
     ) -> Awaitable[Requester]:
-        """The requester of a token; raises UnknownToken, UserLocked, Exclusive…
+        """The requester of a token; raises UnknownToken, Forbidden…
 
         The masquerades are what an application service says whom it acts for; they mean nothing with others' tokens.
         """
@@ -67,6 +67,8 @@ async def resolve(request: Request, raw_query: str, sessions: SessionLookup) -> 
             request.client_ip,
             request.user_agent,
         )
+    if requester.is_locked and not request.operation.when_locked:
+        raise UserLocked
     if auth is Auth.USER and requester.is_guest:
         raise GuestAccessForbidden
     if auth is Auth.APPSERVICE and requester.appservice is None:

@@ -151,6 +151,8 @@ async def test_locked_user_keeps_the_session(site: AccountSite) -> None:
     assert await site.refused("POST", "v3/login", login) == (401, "M_USER_LOCKED")
     await site.good("PUT", path, {"locked": False}, token=admin["access_token"])
     await site.good("GET", "v3/account/whoami", token=alice["access_token"])
+    await site.good("PUT", path, {"locked": True}, token=admin["access_token"])
+    await site.good("POST", "v3/logout", token=alice["access_token"])
 
 
 async def test_suspended_user_cannot_change_the_profile(site: AccountSite) -> None:

@@ -22,6 +22,7 @@ from homeserver.web.server import HttpServer
 class FakeRequester:
     user_id: str
     is_guest: bool = False
+    is_locked: bool = False
     appservice: Any = None
     rate_limited: bool = True
 
