@@ -59,19 +59,37 @@ async def sharing_rooms_with(tx: Read, user_id: str, others: Iterable[str]) -> s
     return found
 
 
-async def is_in_a_room_with(tx: Read, user_id: str, server_name: str) -> bool:
-    """Whether the user is joined to a room that this server has somebody in."""
-    statement = (
-        select(room_hosts.c.room_nid)
+async def servers_of_room_alone(tx: Read, user_id: str, room_nid: int) -> list[str]:
+    """Servers in a room that are in no other room which the user is joined to."""
+    known = (
+        select(room_hosts.c.server_name)
         .join(memberships, memberships.c.room_nid == room_hosts.c.room_nid)
-        .where(
-            memberships.c.user_id == user_id,
-            memberships.c.membership == "join",
-            room_hosts.c.server_name == server_name,
-        )
-        .limit(1)
+        .where(memberships.c.user_id == user_id, memberships.c.membership == "join")
+        .where(memberships.c.room_nid != room_nid)
     )
-    return await tx.fetch_value(statement) is not None
+    statement = select(room_hosts.c.server_name).where(room_hosts.c.room_nid == room_nid)
+    # Most rooms have no other servers: then nothing is asked about the user.
+    servers = [row.server_name for row in await tx.fetch_all(statement)]
+    if len(servers) < 2:
+        return servers
+    rows = await tx.fetch_all(known.where(room_hosts.c.server_name.in_(servers)).distinct())
+    others = {row.server_name for row in rows}
+    return [name for name in servers if name not in others]
+
+
+async def in_rooms_of_server(tx: Read, user_ids: Iterable[str], server_name: str) -> set[str]:
+    """Those of the users who are joined to a room that the server has somebody in."""
+    listed, found = list(user_ids), set[str]()
+    for start in range(0, len(listed), 500):
+        statement = (
+            select(memberships.c.user_id)
+            .join(room_hosts, room_hosts.c.room_nid == memberships.c.room_nid)
+            .where(memberships.c.user_id.in_(listed[start : start + 500]), memberships.c.membership == "join")
+            .where(room_hosts.c.server_name == server_name)
+            .distinct()
+        )
+        found |= {row.user_id for row in await tx.fetch_all(statement)}
+    return found
 
 
 def put_edu(tx: Write, destinations: Sequence[str], edu_type: str, content: bytes) -> None:
@@ -181,11 +199,10 @@ def forget_list(tx: Write, user_id: str) -> None:
     tx.delete(remote_device_list_state, user_id=user_id)
 
 
-async def forget_changes_before(tx: Write, position: int) -> int:
-    """Forget old changes, but the newest of each user; returns how many."""
+async def forget_old_changes(tx: Write) -> int:
+    """Forget all changes but the newest of each user, which tells what the others would; returns how many went."""
     newest = select(func.max(device_list_changes.c.position)).group_by(device_list_changes.c.user_id)
-    table = device_list_changes.c
-    return await tx.execute(delete(device_list_changes).where(table.position < position, table.position.not_in(newest)))
+    return await tx.execute(delete(device_list_changes).where(device_list_changes.c.position.not_in(newest)))
 
 
 async def members_changed_between(tx: Read, user_id: str, after: int, upto: int) -> set[str]:

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select, update
 
 from storage.database import Position, Read, Write
 from storage.events import chunks
-from storage.tables import cross_signing_keys, device_keys, fallback_keys, key_signatures, one_time_keys
+from storage.tables import cross_signing_keys, device_keys, devices, fallback_keys, key_signatures, one_time_keys
 
 # --- keys of devices
 
@@ -25,6 +25,20 @@ async def device_keys_of(tx: Read, user_ids: Iterable[str]) -> dict[str, dict[st
         statement = select(table.user_id, table.device_id, table["keys"].label("json")).where(table.user_id.in_(some))
         for row in await tx.fetch_all(statement):
             found.setdefault(row.user_id, {})[row.device_id] = bytes(row.json)
+    return found
+
+
+async def named_device_keys_of(tx: Read, user_ids: Iterable[str]) -> list[tuple[str, str, bytes, str | None]]:
+    """(user id, device id, keys, display name) of the devices of local users that have keys."""
+    keys, of_user = device_keys.c, devices.c
+    found: list[tuple[str, str, bytes, str | None]] = []
+    for some in chunks(user_ids):
+        statement = (
+            select(keys.user_id, keys.device_id, keys["keys"].label("json"), of_user.display_name)
+            .join(devices, (of_user.user_id == keys.user_id) & (of_user.device_id == keys.device_id))
+            .where(keys.user_id.in_(some))
+        )
+        found += [(r.user_id, r.device_id, bytes(r.json), r.display_name) for r in await tx.fetch_all(statement)]
     return found
 
 

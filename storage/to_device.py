@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 
 from storage.database import Position, Read, Write
 from storage.streams import Stream
@@ -23,9 +23,7 @@ class Message:
 
 def put(tx: Write, position: Position, user_id: str, device_id: str, message: bytes) -> None:
     """Put off: a message for a device. `position` is of `Stream.TO_DEVICE` with the user among its keys."""
-    tx.insert(
-        to_device, user_id=user_id, device_id=device_id, ordinal=position, position=position, message=message
-    )
+    tx.insert(to_device, user_id=user_id, device_id=device_id, ordinal=position, position=position, message=message)
 
 
 async def pending(tx: Read, user_id: str, device_id: str, since: int, upto: int, limit: int) -> Sequence[Message]:
@@ -73,13 +71,6 @@ async def forget_oldest(tx: Write, user_id: str, device_id: str, keep: int) -> i
     if newest is None:
         return 0
     return await tx.execute(delete(to_device).where(*of_device, table.ordinal <= newest))
-
-
-async def count(tx: Read, user_id: str, device_id: str) -> int:
-    """How many messages wait for a device."""
-    table = to_device.c
-    statement = select(func.count()).where(table.user_id == user_id, table.device_id == device_id)
-    return int(await tx.fetch_value(statement))
 
 
 # --- messages of other servers that were received already

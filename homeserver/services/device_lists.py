@@ -63,6 +63,22 @@ class DeviceLists:
         place."""
         return await self._announce(tx, user_id, {device_id: keys})
 
+    async def announce(self, tx: Write, user_id: str, destinations: Sequence[str]) -> None:
+        """As a part of a write: these servers hear of a local user's devices for the first time. The update names no
+        earlier one, so that they read the whole list."""
+        known = (await e2ee_keys.device_keys_of(tx, [user_id])).get(user_id)
+        if not known:
+            return
+        device_id, keys = next(iter(known.items()))
+        stream_id = await device_lists.locked_stream_id(tx, user_id) or 0
+        content: dict[str, Any] = {"user_id": user_id, "device_id": device_id, "stream_id": stream_id, "prev_id": []}
+        content["keys"] = await self._signed(tx, user_id, device_id, orjson.loads(keys))
+        device_lists.put_edu(tx, destinations, "m.device_list_update", encode(content))
+
+    async def forget_old(self) -> None:
+        """Forget changes that later ones make superfluous. To be called now and then."""
+        await self._database.write(device_lists.forget_old_changes)
+
     async def _announce(self, tx: Write, user_id: str, news: Mapping[str, bytes | None]) -> Position:
         """`news`: device id → keys, None where the device is gone."""
         position = device_lists.note_change(tx, user_id)

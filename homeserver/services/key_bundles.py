@@ -16,7 +16,7 @@ from homeserver.services.e2ee_keys import (
     public_key_of,
     with_visible_signatures,
 )
-from storage import device_lists, devices, e2ee_keys
+from storage import device_lists, e2ee_keys
 from storage.database import Read
 from storage.e2ee_keys import Signature
 
@@ -39,15 +39,10 @@ async def local_bundles(
     `with_names`: what users call their devices is shown as `unsigned.device_display_name`.
     """
     found: dict[str, KeyBundle] = {}
-    for user_id, by_device in (await e2ee_keys.device_keys_of(tx, user_ids)).items():
-        names = await devices.display_names(tx, user_id)
-        bundle = found[user_id] = KeyBundle()
-        for device_id, text in by_device.items():
-            if device_id not in names:
-                continue
-            keys = bundle.devices[device_id] = orjson.loads(text)
-            name = names[device_id]
-            keys["unsigned"] = {"device_display_name": name} if with_names and name is not None else {}
+    for user_id, device_id, text, name in await e2ee_keys.named_device_keys_of(tx, user_ids):
+        keys: Json = orjson.loads(text)
+        keys["unsigned"] = {"device_display_name": name} if with_names and name is not None else {}
+        found.setdefault(user_id, KeyBundle()).devices[device_id] = keys
     return await _complete(tx, user_ids, found, seen_by)
 
 

@@ -28,9 +28,7 @@ _READ_WHOLE: Final = 10
 class KeyQueries:
     """Answers keys/query."""
 
-    def __init__(
-        self, database: Database, lists: RemoteDeviceLists, remote: RemoteKeys, *, server_name: str
-    ) -> None:
+    def __init__(self, database: Database, lists: RemoteDeviceLists, remote: RemoteKeys, *, server_name: str) -> None:
         self._database = database
         self._lists = lists
         self._remote = remote

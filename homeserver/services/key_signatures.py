@@ -92,9 +92,7 @@ def _checked(known: Mapping[str, Any], signer: str, target: str, name: str, obj:
     return found
 
 
-def _signable(
-    known: Mapping[str, Any], signer: str, target: str, name: str
-) -> tuple[Json, dict[str, PublicKey]]:
+def _signable(known: Mapping[str, Any], signer: str, target: str, name: str) -> tuple[Json, dict[str, PublicKey]]:
     """The key as it is known, and the keys of `signer` that may sign it. Raises NotFound."""
     own_devices = known["device_keys"].get(signer, {})
     if target == signer and name in own_devices:

@@ -14,9 +14,7 @@ from storage.database import Database
 class LocalKeys:
     """Users of other servers, and unknown ones, are left out of every answer. `share_names`: as of `DeviceLists`."""
 
-    def __init__(
-        self, database: Database, claims: KeyClaims, *, server_name: str, share_names: bool = False
-    ) -> None:
+    def __init__(self, database: Database, claims: KeyClaims, *, server_name: str, share_names: bool = False) -> None:
         self._database = database
         self._claims = claims
         self._server_name = server_name

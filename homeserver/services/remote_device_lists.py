@@ -49,7 +49,7 @@ class RemoteDeviceLists:
     async def followed(self, user_ids: Iterable[str]) -> set[str]:
         """Those of the users whose updates arrive here, so that their lists are worth keeping."""
         async with self._database.read() as tx:
-            return {u for u in user_ids if await device_lists.is_in_a_room_with(tx, u, self._server_name)}
+            return await device_lists.in_rooms_of_server(tx, user_ids, self._server_name)
 
     async def read(self, user_id: str) -> None:
         """Read a user's whole list from their server and keep it. Raises FederationError."""
@@ -120,7 +120,7 @@ class RemoteDeviceLists:
         keys = None if content.get("deleted") is True else _device_of(content, user_id)
 
         async def operation(tx: Write) -> bool:
-            if not await device_lists.is_in_a_room_with(tx, user_id, self._server_name):
+            if not await device_lists.in_rooms_of_server(tx, [user_id], self._server_name):
                 device_lists.forget_list(tx, user_id)
                 return False
             state = (await device_lists.states_of(tx, [user_id])).get(user_id)
@@ -152,7 +152,7 @@ class RemoteDeviceLists:
             return
 
         async def operation(tx: Write) -> None:
-            if not await device_lists.is_in_a_room_with(tx, user_id, self._server_name):
+            if not await device_lists.in_rooms_of_server(tx, [user_id], self._server_name):
                 return
             tx.batch.setdefault("device list news", set()).add(user_id)
             _put_cross_signing(tx, user_id, keys, device_lists.note_change(tx, user_id))

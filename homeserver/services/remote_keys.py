@@ -35,9 +35,7 @@ class NoRemoteKeys:
     async def query_user_keys(self, destination: str, device_keys: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         raise FederationError("not_allowed", destination, "this server does not federate")
 
-    async def claim_user_keys(
-        self, destination: str, one_time_keys: Mapping[str, Mapping[str, str]]
-    ) -> dict[str, Any]:
+    async def claim_user_keys(self, destination: str, one_time_keys: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
         raise FederationError("not_allowed", destination, "this server does not federate")
 
 

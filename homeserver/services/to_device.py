@@ -59,9 +59,7 @@ class ToDevice:
 
     # --- sending
 
-    async def send(
-        self, sender: str, device_id: str | None, event_type: str, txn_id: str, messages: Messages
-    ) -> None:
+    async def send(self, sender: str, device_id: str | None, event_type: str, txn_id: str, messages: Messages) -> None:
         """Send messages of one type; the same transaction id of the device `device_id` sends them once. Devices that
         are not known are passed over.
 

@@ -11,6 +11,7 @@ from federation.outbound.failures import FederationError
 from homeserver.core.hashes import unpadded_base64
 from homeserver.core.signatures import generate_signing_key, sign_json
 from homeserver.runtime.bus import Bus
+from homeserver.services.announce_devices import AnnounceDevices
 from homeserver.services.cross_signing import CrossSigning
 from homeserver.services.device_keys import DeviceKeys
 from homeserver.services.device_lists import DeviceLists
@@ -76,6 +77,7 @@ class KeysWorld(World):
         db = self.db
         self.counts = OneTimeKeyCounts(db)
         self.lists = DeviceLists(db, SERVER, share_names=True)
+        self.announce = AnnounceDevices(db, self.tasks, self.lists, server_name=SERVER)
         self.device_keys = DeviceKeys(db, self.clock, self.lists, self.counts)
         self.remote_lists = RemoteDeviceLists(db, self.others, self.tasks, server_name=SERVER)
         self.queries = KeyQueries(db, self.remote_lists, self.others, server_name=SERVER)

@@ -281,3 +281,24 @@ async def test_other_servers_see_no_names_and_only_users_of_this_server(world: K
         await world.local_keys.devices(user("nobody"))
     with pytest.raises(InvalidParam):
         await world.local_keys.devices(ZOE)
+
+
+async def test_servers_that_see_a_user_for_the_first_time_are_told_once(world: KeysWorld) -> None:
+    await world.add_device(BOB)
+    await world.upload(BOB)
+    rooms = [await share_a_room(world) for _ in range(2)]
+    for room_id in rooms:
+        await world.join(BOB, room_id)
+        await asyncio.gather(*(task for task in world.tasks._tasks if "announce devices" in task.get_name()))
+    ((destination, content),) = await world.edus("m.device_list_update")
+    assert (destination, content["user_id"], content["prev_id"]) == (THERE, BOB, [])
+    assert content["stream_id"] == (await world.local_keys.devices(BOB))["stream_id"]
+
+
+async def test_old_changes_are_forgotten_but_the_newest_of_each_user(world: KeysWorld) -> None:
+    await world.upload(ALICE)
+    before = world.db.position
+    await world.upload(ALICE, device_keys=device_keys(ALICE, "DEVICE", seed=2))
+    await world.lists.forget_old()
+    assert await world.lists.between(0, before) == []
+    assert await world.lists.between(before, world.db.position) == [ALICE]

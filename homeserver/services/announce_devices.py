@@ -1,0 +1,54 @@
+"""When a local user joins a room, servers that hear of them for the first time are told that the user has devices.
+
+https://spec.matrix.org/v1.19/server-server-api/#device-management: one update that names no earlier one has a server
+read the whole list. Should the process die in between, servers still ask when somebody needs the keys.
+"""
+
+from collections.abc import Sequence
+
+from homeserver.core.events import MEMBER
+from homeserver.core.identifiers import server_name_of
+from homeserver.runtime.bus import Hint
+from homeserver.runtime.tasks import Tasks
+from homeserver.services.device_lists import DeviceLists
+from homeserver.services.events import StoredEvent
+from storage import device_lists
+from storage.database import Database, Write
+from storage.streams import Stream
+
+
+class AnnounceDevices:
+    """Follows the joins that this process writes."""
+
+    def __init__(self, database: Database, tasks: Tasks, lists: DeviceLists, *, server_name: str) -> None:
+        self._database = database
+        self._tasks = tasks
+        self._lists = lists
+        self._server_name = server_name
+        database.bus.subscribe(self._on_hints)
+
+    def _on_hints(self, hints: Sequence[Hint]) -> None:
+        for hint in hints:
+            stored = hint.payload
+            if hint.stream == Stream.EVENTS and isinstance(stored, StoredEvent) and stored.event.type == MEMBER:
+                self._on_member(stored)
+
+    def _on_member(self, stored: StoredEvent) -> None:
+        event, before = stored.event, stored.replaces
+        user_id = event.state_key
+        if not stored.is_local or not stored.is_accepted or event.membership != "join" or user_id is None:
+            return
+        if (before is None or before.membership != "join") and server_name_of(user_id) == self._server_name:
+            self._tasks.start("announce devices", self._announce(user_id, stored.room_nid))
+
+    async def _announce(self, user_id: str, room_nid: int) -> None:
+        async with self._database.read() as tx:
+            strangers = await device_lists.servers_of_room_alone(tx, user_id, room_nid)
+        destinations = sorted(set(strangers) - {self._server_name})
+        if not destinations:
+            return
+
+        async def operation(tx: Write) -> None:
+            await self._lists.announce(tx, user_id, destinations)
+
+        await self._database.write(operation)
