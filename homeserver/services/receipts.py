@@ -4,7 +4,7 @@ https://spec.matrix.org/v1.19/client-server-api/#receipts
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -201,6 +201,19 @@ class Receipts:
         if body is None:
             body = room.rendered[key] = _render(changed) or b""
         return body
+
+    def event_about(self, room_id: str, user_id: str, upto: int, event_ids: Set[str]) -> bytes | None:
+        """The m.receipt event with the user's own receipts and with everybody's for these events; None for nothing."""
+        room = self._rooms.get(room_id)
+        if room is None:
+            return None
+        return _render(
+            [
+                receipt
+                for receipt in room.changed(0, upto)
+                if receipt.user_id == user_id or (receipt.event_id in event_ids and receipt.receipt_type == READ)
+            ]
+        )
 
     def _on_hints(self, hints: Sequence[Hint]) -> None:
         for hint in hints:

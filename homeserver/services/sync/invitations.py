@@ -41,13 +41,13 @@ class Invitations:
             kept = await timeline.stripped_states(tx, user.user_id)
         for room_id in selection.invited:
             if user.senders[room_id] not in data.ignored:
-                events = await self._events_of(user.user_id, room_id, kept)
+                events = await self.stripped_state(user.user_id, room_id, kept)
                 answer.add_room("invite", room_id, b'{"invite_state":{"events":%b}}' % events)
         for room_id in selection.knocked:
-            events = await self._events_of(user.user_id, room_id, kept)
+            events = await self.stripped_state(user.user_id, room_id, kept)
             answer.add_room("knock", room_id, b'{"knock_state":{"events":%b}}' % events)
 
-    async def _events_of(self, user_id: str, room_id: str, kept: dict[str, bytes]) -> bytes:
+    async def stripped_state(self, user_id: str, room_id: str, kept: dict[str, bytes]) -> bytes:
         """A JSON list: from the state of the room where this server has it, else as another server told it."""
         head = await self._heads.get(room_id)
         if head is None or not head.state:

@@ -112,9 +112,9 @@ class Rooms:
             await self._logs.prepare(old, limit, request.after, selection.upto)
             await self._receipts.prepare(old, request.after)
         await self._unread.prepare(request.user_id, new | old, selection.upto)
-        return await self._rooms_now(new | old)
+        return await self.rooms_now(new | old)
 
-    async def _rooms_now(self, rooms: Mapping[str, int]) -> dict[str, RoomNow | None]:
+    async def rooms_now(self, rooms: Mapping[str, int]) -> dict[str, RoomNow | None]:
         """The rooms' heads; where many are not in memory, only what is needed here is read, of all of them at once."""
         found: dict[str, RoomNow | None] = {room_id: self._heads.cached(room_id) for room_id in rooms}
         lacking = [room_id for room_id, head in found.items() if head is None]
