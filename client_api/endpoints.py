@@ -10,6 +10,7 @@ from client_api.appservices import AppserviceHandlers
 from client_api.devices import DeviceHandlers
 from client_api.directory import DirectoryHandlers
 from client_api.ephemeral import EphemeralHandlers
+from client_api.key_backup import KeyBackupHandlers
 from client_api.keys import KeyHandlers
 from client_api.login import LoginHandlers
 from client_api.media import MediaHandlers
@@ -22,7 +23,7 @@ from client_api.server_info import ServerInfoHandlers
 from client_api.sync import SyncHandlers
 from client_api.timeline import TimelineHandlers
 from client_api.to_device import ToDeviceHandlers
-from homeserver.web.endpoint import Auth, Endpoint
+from homeserver.web.endpoint import Auth, Endpoint, Handler
 
 # An empty state key may be left out, with its slash.
 _WITHOUT_STATE_KEY = tuple(
@@ -750,7 +751,41 @@ MEDIA: tuple[Endpoint, ...] = (
 RELATIONS: tuple[Endpoint, ...] = ()
 
 # --- key backup, pushers, notifications, search, user directory, reports ---------------------------------------------
-EXTRAS: tuple[Endpoint, ...] = ()
+_ROOM_KEYS = "/_matrix/client/v3/room_keys"
+_UNSTABLE_ROOM_KEYS = "/_matrix/client/unstable/room_keys"
+
+
+def _room_keys(operation_id: str, method: str, path: str, handler: Handler, body: str | None = None) -> Endpoint:
+    """A row of the key backup, which some clients still know by its unstable name."""
+    return Endpoint(
+        operation_id,
+        method,
+        _ROOM_KEYS + path,
+        handler,
+        limit="keys",
+        body=body,
+        also=(_UNSTABLE_ROOM_KEYS + path,),
+    )
+
+
+EXTRAS: tuple[Endpoint, ...] = (
+    _room_keys("postRoomKeysVersion", "POST", "/version", KeyBackupHandlers.create, "postRoomKeysVersion"),
+    _room_keys("getRoomKeysVersionCurrent", "GET", "/version", KeyBackupHandlers.current),
+    _room_keys("getRoomKeysVersion", "GET", "/version/{version}", KeyBackupHandlers.version),
+    _room_keys("putRoomKeysVersion", "PUT", "/version/{version}", KeyBackupHandlers.update, "putRoomKeysVersion"),
+    _room_keys("deleteRoomKeysVersion", "DELETE", "/version/{version}", KeyBackupHandlers.delete),
+    _room_keys("putRoomKeys", "PUT", "/keys", KeyBackupHandlers.put_keys, "putRoomKeys"),
+    _room_keys("getRoomKeys", "GET", "/keys", KeyBackupHandlers.keys),
+    _room_keys("deleteRoomKeys", "DELETE", "/keys", KeyBackupHandlers.delete_keys),
+    _room_keys("putRoomKeysByRoomId", "PUT", "/keys/{roomId}", KeyBackupHandlers.put_room_keys, "putRoomKeysByRoomId"),
+    _room_keys("getRoomKeysByRoomId", "GET", "/keys/{roomId}", KeyBackupHandlers.room_keys),
+    _room_keys("deleteRoomKeysByRoomId", "DELETE", "/keys/{roomId}", KeyBackupHandlers.delete_keys),
+    _room_keys(
+        "putRoomKeyBySessionId", "PUT", "/keys/{roomId}/{sessionId}", KeyBackupHandlers.put_key, "putRoomKeyBySessionId"
+    ),
+    _room_keys("getRoomKeyBySessionId", "GET", "/keys/{roomId}/{sessionId}", KeyBackupHandlers.key),
+    _room_keys("deleteRoomKeyBySessionId", "DELETE", "/keys/{roomId}/{sessionId}", KeyBackupHandlers.delete_keys),
+)
 
 # --- simplified sliding sync ------------------------------------------------------------------------------------------
 SLIDING_SYNC: tuple[Endpoint, ...] = ()

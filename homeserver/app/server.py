@@ -33,6 +33,7 @@ from federation.outbound.transport import Transport
 from homeserver.app.accounts import build_accounts
 from homeserver.app.appservices import build_appservices
 from homeserver.app.encryption import build_encryption
+from homeserver.app.extras import build_extras
 from homeserver.app.federation import build_federation
 from homeserver.app.foundation import Foundation
 from homeserver.app.media import build_media
@@ -84,6 +85,7 @@ class Server:
             self.encryption.to_device,
             self.encryption.remote_lists,
         )
+        self.extras = build_extras(base, self.reading)
         self.appservices = build_appservices(base, self.reading, self.accounts.appservices)
         self.dispatcher = Dispatcher(
             (*CLIENT_ENDPOINTS, *(FEDERATION_ENDPOINTS if config.federation.enabled else ())),
@@ -109,6 +111,7 @@ class Server:
         await self.http.start()
         if self.base.config.federation.enabled:
             await self.federation.sender.start()
+        await self.extras.start()
         await self.appservices.start()
         self.media.expiry.start()
         self.accounts.start(self.base)
@@ -117,6 +120,7 @@ class Server:
         """Long polls are answered at once; requests under way may end; what was decided is written."""
         self.reading.notifier.close()
         await self.http.stop()
+        await self.extras.stop()
         if self.base.config.federation.enabled:
             await self.federation.sender.stop()
         await self.appservices.stop()
@@ -144,6 +148,7 @@ class Server:
         read_markers = ReadMarkers(reading.account_data, telling.receipts, reading.events, reading.heads)
         room_reading = RoomReading(database, reading.events, reading.heads, reading.state)
         return [
+            *self.extras.handlers,
             LoginHandlers(
                 accounts.accounts,
                 accounts.registration,
