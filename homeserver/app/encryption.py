@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from homeserver.app.foundation import Foundation
 from homeserver.app.outside import Outside
+from homeserver.services.announce_devices import AnnounceDevices
 from homeserver.services.cross_signing import CrossSigning
 from homeserver.services.device_keys import DeviceKeys
 from homeserver.services.device_lists import DeviceLists
@@ -43,6 +44,10 @@ def build_encryption(
     remote_lists = RemoteDeviceLists(database, remote, base.tasks, server_name=name)
     queries = KeyQueries(database, remote_lists, remote, server_name=name)
     claims = KeyClaims(database, remote, server_name=name)
+    to_device = ToDevice(database, idempotency, base.clock, base.randomness, server_name=name)
+    AnnounceDevices(database, base.tasks, lists, server_name=name)
+    base.tasks.loop("old ids of messages to devices", to_device.forget_old, every_s=86_400, clock=base.clock)
+    base.tasks.loop("old changes of device lists", lists.forget_old, every_s=86_400, clock=base.clock)
     return EncryptionServices(
         counts,
         DeviceKeys(database, base.clock, lists, counts),
@@ -52,5 +57,5 @@ def build_encryption(
         CrossSigning(database, lists),
         KeySignatures(database, queries, lists),
         LocalKeys(database, claims, server_name=name, share_names=base.config.federation.device_names),
-        ToDevice(database, idempotency, base.clock, base.randomness, server_name=name),
+        to_device,
     )
