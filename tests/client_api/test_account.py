@@ -65,7 +65,7 @@ async def test_nobody_elses_password_will_do(site: AccountSite) -> None:
     token = (await site.register("alice"))["access_token"]
     await site.register("bob")
     body = {"new_password": NEW, "auth": password_stage("bob")}
-    assert await site.refused("POST", "v3/account/password", body, token=token) == (401, "M_FORBIDDEN")
+    assert await site.refused("POST", "v3/account/password", body, token=token) == (403, "M_FORBIDDEN")
 
 
 async def test_session_belongs_to_its_request(site: AccountSite) -> None:
