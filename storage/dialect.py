@@ -91,14 +91,14 @@ class Engine:
         raw = (await connection.get_raw_connection()).driver_connection
         if self.is_sqlite:
             # The driver's own way to run something in the connection's thread: a batch costs one hop, not one a statement.
-            return await raw._execute(_finish_sqlite, raw._conn, begun, places, plan)  # noqa: SLF001
+            return await raw._execute(_finish_sqlite, raw._conn, begun, places, plan)
         return await _finish_postgresql(raw, begun, places, plan)
 
     async def roll_back(self, connection: AsyncConnection) -> None:
         """End the transaction begun by hand, undoing it."""
         raw = (await connection.get_raw_connection()).driver_connection
         if self.is_sqlite:
-            await raw._execute(_roll_back_sqlite, raw._conn)  # noqa: SLF001
+            await raw._execute(_roll_back_sqlite, raw._conn)
         else:
             await raw.execute("ROLLBACK")
 

@@ -1,6 +1,7 @@
 """The composition root: builds everything once, in the order in which one thing needs another, and takes it down again."""
 
 import asyncio
+import gc
 import logging
 import signal
 
@@ -11,6 +12,9 @@ from homeserver.app.server import Server
 from homeserver.config import Config
 
 log = logging.getLogger(__name__)
+# Nearly nothing here is garbage in circles, and the caches are many long-lived objects: looking through them less often
+# saves a tenth of the CPU of a request.
+_GC_THRESHOLDS = (25_000, 25, 50)
 
 
 async def serve(config: Config, worker: int | None) -> None:
@@ -24,6 +28,8 @@ async def serve(config: Config, worker: int | None) -> None:
         loop.add_signal_handler(number, stop.set)
     base = await lay_foundation(config, worker)
     server = Server(base, share_ports=worker is not None)
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     try:
         await server.start()
         log.info("serving %s at %s", config.server.name, ", ".join(server.http.addresses))
