@@ -12,6 +12,10 @@ from homeserver.services.membership import Membership
 from homeserver.web.request import Request
 
 
+# What else a client sends with a join becomes part of the member event.
+_NOT_OF_CLIENTS = ("third_party_signed", "reason", "membership", "join_authorised_via_users_server")
+
+
 class MembershipHandlers:
     """Operations on memberships."""
 
@@ -70,6 +74,7 @@ class MembershipHandlers:
             via=via,
             reason=_reason(request),
             third_party_signed=request.body.get("third_party_signed"),
+            content={name: value for name, value in request.body.items() if name not in _NOT_OF_CLIENTS},
         )
         return {"room_id": joined}
 

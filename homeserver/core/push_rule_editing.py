@@ -13,7 +13,6 @@ from homeserver.core.predefined_push_rules import KINDS, MASTER, default_ruleset
 MAX_PATTERN: Final = 1_024
 """The longest glob of a rule, in characters, so that no rule is slow on a long message."""
 MAX_RULE_ID: Final = 255
-_HISTORICAL_ACTIONS: Final = frozenset({"dont_notify", "coalesce"})
 
 Ruleset = Mapping[str, Sequence[Mapping[str, Any]]]
 MutableRuleset = dict[str, list[dict[str, Any]]]
@@ -164,7 +163,8 @@ def _actions(value: object) -> list[Any]:
                 raise InvalidPushRule("an action that is an object names its tweak in set_tweak")
         elif not isinstance(action, str):
             raise InvalidPushRule("an action is a string or an object")
-    return [action for action in value if not (isinstance(action, str) and action in _HISTORICAL_ACTIONS)]
+    # Historical ones (`dont_notify`, `coalesce`) are given back as they came; who evaluates rules ignores them.
+    return list(value)
 
 
 def _pattern(value: object) -> str:

@@ -236,7 +236,8 @@ def _require_valid(field: str, value: Any) -> None:
         raise InvalidParam(f"{field} must be a string")
     if field == "displayname" and len(value) > MAX_DISPLAY_NAME:
         raise InvalidParam(f"The display name has more than {MAX_DISPLAY_NAME} characters")
-    if field == "avatar_url" and (len(value) > MAX_AVATAR_URL or not value.startswith("mxc://")):
+    # An avatar that is somewhere else would have everybody who sees the user fetch it from there.
+    if field == "avatar_url" and (len(value) > MAX_AVATAR_URL or ("://" in value and not value.startswith("mxc://"))):
         raise InvalidParam("avatar_url must be an mxc:// URI")
 
 

@@ -24,14 +24,17 @@ class Registration:
         self._flows = [[REGISTRATION_TOKENS if config.requires_token else DUMMY]]
 
     async def register_user(self, body: dict[str, Any], ip: str, user_agent: str) -> dict[str, Any]:
-        """An account for a person. Raises InteractiveAuthRequired, UserInUse, InvalidUsername, WeakPassword…"""
+        """An account for a person; capitals in the name become small letters, as at logging in.
+
+        Raises InteractiveAuthRequired, UserInUse, InvalidUsername, WeakPassword…
+        """
         if not self._config.enabled:
             raise Forbidden("This server does not let people register")
         username, password = body.get("username"), body.get("password")
         wish = DeviceWish.of(body, ip, user_agent)
         user_id = None
         if username is not None:
-            user_id = self._accounts.user_id_for(username)
+            user_id = self._accounts.user_id_for(username.lower())
             await self._accounts.require_free(user_id)
         if password is not None:
             self._accounts.require_strong(password)
@@ -72,7 +75,7 @@ class Registration:
         """True; raises UserInUse, InvalidUsername, Exclusive where the name cannot be had."""
         if not self._config.enabled:
             raise Forbidden("This server does not let people register")
-        await self._accounts.require_free(self._accounts.user_id_for(username))
+        await self._accounts.require_free(self._accounts.user_id_for(username.lower()))
         return True
 
     def _answer(self, user_id: str, login: Login | None) -> dict[str, Any]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from homeserver.services.sessions import Requester
 
 State = Mapping[tuple[str, str], str]
+# The place in the timeline after the first two events of a room: its creation, and the creator's join.
+_FOUNDED = (3, -(2**63))
 
 
 class RoomReading:
@@ -66,17 +68,13 @@ class RoomReading:
         return b"[" + b",".join([serialise(stored) for stored in kept]) + b"]"
 
     async def joined_members(self, requester: "Requester", room_id: str) -> dict[str, dict[str, Any]]:
-        """Who is joined, with name and avatar. Raises `Forbidden` for who is not."""
+        """Who is joined, with name and avatar (None where there is none). Raises `Forbidden` for who is not."""
         head = await self._heads.get(room_id)
         if head is None or (requester.user_id not in head.joined and requester.appservice is None):
             raise Forbidden("You are not joined to the room")
         async with self._database.read() as tx:
             rows = await memberships.joined_members(tx, head.room_nid)
-        fields = {row.user_id: (row.display_name, row.avatar_url) for row in rows}
-        return {
-            user_id: {k: v for k, v in (("display_name", name), ("avatar_url", avatar)) if v is not None}
-            for user_id, (name, avatar) in fields.items()
-        }
+        return {row.user_id: {"display_name": row.display_name, "avatar_url": row.avatar_url} for row in rows}
 
     async def _visible(self, requester: "Requester", room_id: str) -> State:
         """The state that the user may see."""
@@ -122,6 +120,10 @@ class RoomReading:
             else:
                 place = (token.depth, token.position)
                 event_id = await storage_rooms.last_event_before(tx, head.room_nid, place=place)
+            if event_id is None:
+                # Where the timeline that the client was given begins with the room, the moment next to its beginning
+                # at which there is any state: the creator has joined.
+                event_id = await storage_rooms.last_event_before(tx, head.room_nid, place=_FOUNDED)
         stored = None if event_id is None else await self._events.get(event_id)
         state = None if stored is None else await self._state.after(stored)
         return {} if state is None else state

@@ -49,6 +49,10 @@ class Proof:
         return self.completed.get(PASSWORDS)
 
 
+class _AnotherUser(Forbidden):
+    """Somebody proved to be who they are, who is not who may do this: trying again will not help."""
+
+
 @dataclass(slots=True)
 class _Attempt:
     """One request: the session is stored only if it is needed again. `is_new`: it is not stored yet."""
@@ -156,7 +160,7 @@ class InteractiveAuth:
             if not any(stage in flow for flow in attempt.flows):
                 raise Unrecognized("This stage is not part of any flow")
             attempt.done[stage] = await self._check(attempt, stage, auth)
-        except LimitExceeded:
+        except (LimitExceeded, _AnotherUser):
             raise
         except MatrixError as error:
             await self._ask(attempt, error)
@@ -165,7 +169,7 @@ class InteractiveAuth:
         if stage == PASSWORDS:
             user_id = await self._password_login.user_of(auth)
             if attempt.user_id is not None and user_id != attempt.user_id:
-                raise Forbidden("This is the password of another account")
+                raise _AnotherUser("This is the password of another account")
             return user_id
         if stage == REGISTRATION_TOKENS:
             token = auth.get("token")

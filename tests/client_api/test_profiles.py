@@ -51,6 +51,11 @@ async def test_unknown_user_is_not_found(site: AccountSite) -> None:
     assert await site.refused("GET", "v3/profile/nobody") == (400, "M_INVALID_PARAM")
 
 
+async def test_an_avatar_need_not_be_a_uri_but_is_never_on_another_site(site: AccountSite, token: str) -> None:
+    await put(site, "avatar_url", "lemur", token)
+    assert (await site.good("GET", f"{ALICE}/avatar_url"))["avatar_url"] == "lemur"
+
+
 async def test_rooms_are_told_of_name_and_avatar_only(site: AccountSite, token: str) -> None:
     await put(site, "displayname", "Alice", token)
     await put(site, "displayname", "Alice", token)

@@ -105,7 +105,22 @@ async def test_members_are_filtered_by_membership_and_moment(site: RoomsSite) ->
     assert await members(f"?at={moment}") == {ALICE.user_id, BOB.user_id}
     assert await site.error("GET", f"/rooms/{room_id}/members?at=x") == (400, "M_INVALID_PARAM")
     joined = await site.ok("GET", f"/rooms/{room_id}/joined_members")
-    assert joined == {"joined": {ALICE.user_id: {}, CAROL.user_id: {}}}
+    nameless = {"display_name": None, "avatar_url": None}
+    assert joined == {"joined": {ALICE.user_id: nameless, CAROL.user_id: nameless}}
+
+
+async def test_at_the_beginning_of_the_timeline_there_is_the_creator(site: RoomsSite) -> None:
+    room_id = await site.room("bob")
+    members = await site.ok("GET", f"/rooms/{room_id}/members?at=t1_0")
+    assert [event["state_key"] for event in members["chunk"]] == [ALICE.user_id]
+
+
+async def test_what_else_comes_with_a_join_is_in_the_member_event(site: RoomsSite) -> None:
+    room_id = await site.room()
+    body = {"foo": "bar", "membership": "ban", "join_authorised_via_users_server": "@x:y"}
+    await site.ok("POST", f"/join/{quote(room_id)}", body, by="bob")
+    content = await site.ok("GET", f"/rooms/{room_id}/state/m.room.member/{quote(BOB.user_id)}", by="bob")
+    assert content == {"foo": "bar", "membership": "join"}
 
 
 async def test_a_room_is_published_and_listed(site: RoomsSite) -> None:

@@ -117,11 +117,11 @@ def test_unknown_conditions_and_actions_are_kept_for_clients_that_know_them() ->
     assert stored["conditions"] == rule["conditions"]
 
 
-def test_historical_actions_are_stripped() -> None:
+def test_historical_actions_come_back_as_they_were_given() -> None:
     ruleset = add_rule(default_ruleset(BOB), "room", "!a:x", {"actions": ["dont_notify"]})
-    assert get_rule(ruleset, "room", "!a:x")["actions"] == []
+    assert get_rule(ruleset, "room", "!a:x")["actions"] == ["dont_notify"]
     ruleset = set_actions(ruleset, "room", "!a:x", ["notify", "coalesce"])
-    assert get_rule(ruleset, "room", "!a:x")["actions"] == ["notify"]
+    assert get_rule(ruleset, "room", "!a:x")["actions"] == ["notify", "coalesce"]
 
 
 def test_predefined_rules_can_be_changed_but_not_deleted() -> None:

@@ -68,7 +68,8 @@ def select_changed(user: SyncUser, request: SyncRequest, upto: int, with_news: I
     since, wanted = request.after, request.filter.room
     changes = user.changes_between(since, upto)
     for room_id, told in changes.items():
-        if wanted.allows_room(room_id) and room_id not in user.forgotten:
+        if wanted.allows_room(room_id):
+            # That a room was left is told even where it is forgotten already: other devices could not know otherwise.
             _select_changed_membership(selection, user, room_id, told, since)
     candidates = user.joined if request.full_state else with_news
     for room_id in dict.fromkeys(candidates):
