@@ -163,12 +163,14 @@ async def threads(
     start: PaginationToken | None,
     *,
     limit: int,
+    upto: int | None = None,
     ignored: Collection[str] = (),
     participant: str | None = None,
 ) -> list[Child]:
     """The last event of each thread, the newest thread first, `start` being the gap to begin before.
 
-    Events of `ignored` users do not count. `participant`: only threads that this user began or wrote in.
+    Events of `ignored` users do not count, nor those after the position `upto`. `participant`: only threads that this
+    user began or wrote in.
     """
     table, newer, own = event_relations.c, event_relations.alias().c, event_relations.alias().c
     later = and_(
@@ -181,6 +183,9 @@ async def threads(
     if ignored:
         conditions.append(table.sender.not_in(ignored))
         later = and_(later, newer.sender.not_in(ignored))
+    if upto is not None:
+        conditions.append(table.position <= upto)
+        later = and_(later, newer.position <= upto)
     conditions.append(~exists().where(later))
     if start is not None:
         conditions.append(tuple_(table.depth, table.position) < tuple_(start.depth, start.position))

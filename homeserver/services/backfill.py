@@ -55,7 +55,7 @@ class Backfill:
         wanted = sorted(extremities, key=lambda event_id: -extremities[event_id])[:EXTREMITIES]
         if head is None or not wanted:
             return
-        for server in self._servers(head):
+        for server in self.servers(head):
             try:
                 pdus = await self._client.backfill(server, room_id, wanted, LIMIT)
             except FederationError as error:
@@ -64,7 +64,19 @@ class Backfill:
             if await self._take_in(server, head, pdus[:LIMIT]):
                 return
 
-    def _servers(self, head: RoomHead) -> list[str]:
+    async def take_from(self, server: str, head: RoomHead, event_id: str) -> None:
+        """Stores an event and what came before it, as far as this server hands it out."""
+        if (stored := await self._events.get(event_id)) is not None and not stored.outlier:
+            return
+        try:
+            pdus = await self._client.backfill(server, head.room_id, [event_id], LIMIT)
+        except FederationError as error:
+            log.info("no history of %s from %s: %s", head.room_id, server, error)
+            return
+        await self._take_in(server, head, pdus[:LIMIT])
+
+    def servers(self, head: RoomHead) -> list[str]:
+        """Whom to ask for the room's history: the servers with most of its members first."""
         others = [server for server in head.hosts if server != self._server_name]
         return sorted(others, key=lambda server: -head.hosts[server])[:ASKED_FROM]
 

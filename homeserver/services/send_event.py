@@ -21,6 +21,7 @@ from homeserver.runtime.random import Randomness
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.idempotency import Idempotency, Scope
 from homeserver.services.persist_event import PersistEvent, SentBy
+from homeserver.services.relation_checks import check_relation
 from homeserver.services.room_heads import HeadDraft, RoomHead, RoomHeads
 from homeserver.services.suspension import refuse_suspended
 from storage.database import Database, Read, Write
@@ -70,7 +71,7 @@ class SendEvent:
         """Send an event and return its id. The same transaction id (for the same `txn_target`) gives the same event.
 
         A state event that would change nothing is not sent: the id of the current one comes back. Raises `Forbidden`,
-        `TooLarge`, `BadJson`.
+        `TooLarge`, `BadJson`, and as `check_relation`.
         """
         if draft.type != REDACTION:
             refuse_suspended(requester)
@@ -88,6 +89,8 @@ class SendEvent:
             unchanged = await self.unchanged(tx, room, draft)
             if unchanged is not None:
                 return unchanged
+            if "m.relates_to" in draft.content:
+                await check_relation(tx, self._events, draft)
             stored = await self.append(tx, room, draft, sent_by=sent_by, origin_server_ts=origin_server_ts)
             self._idempotency.record(tx, scope, stored.event_id)
             return stored.event_id

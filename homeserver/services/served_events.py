@@ -48,7 +48,7 @@ class ServedEvents:
             raise NotFound("There is no such event here")
         await self._access.shared_head(stored.event.room_id, origin)
         # What came without a place in the timeline is state, or authorises some: every server of the room may have it.
-        if not stored.outlier and not await self._may_see(origin, stored):
+        if not stored.outlier and not await self.may_see(origin, stored):
             raise Forbidden("Your server may not see this event")
         return self._transaction([stored])
 
@@ -153,10 +153,11 @@ class ServedEvents:
 
     async def _shown(self, origin: str, stored: StoredEvent) -> bytes:
         """The PDU, without its content where the server may not see it: the graph has to stay whole."""
-        event = stored.shown if await self._may_see(origin, stored) else stored.event.redacted()
+        event = stored.shown if await self.may_see(origin, stored) else stored.event.redacted()
         return encode_event_json(event.pdu, event.room_version)
 
-    async def _may_see(self, origin: str, stored: StoredEvent) -> bool:
+    async def may_see(self, origin: str, stored: StoredEvent) -> bool:
+        """Whether a server that is in the room may have the content of an event."""
         event = stored.event
         if event.sender.partition(":")[2] == origin:
             return True
