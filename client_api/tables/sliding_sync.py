@@ -1,0 +1,5 @@
+"""Simplified sliding sync."""
+
+from homeserver.web.endpoint import Endpoint
+
+SLIDING_SYNC: tuple[Endpoint, ...] = ()
