@@ -54,10 +54,12 @@ async def exceptions_of(tx: Read, user_id: str) -> list[PushException]:
     return [PushException(*row) for row in await tx.fetch_all(statement)]
 
 
-async def unread_by_thread(tx: Read, user_id: str, room_nids: Iterable[int], upto: int) -> dict[int, dict[str, int]]:
+async def unread_by_thread(
+    tx: Read, user_id: str, room_nids: Iterable[int], upto: int, event_type: str | None = None
+) -> dict[int, dict[str, int]]:
     """How many events of others up to the position `upto` notify by default after what the user has read.
 
-    room_nid → thread (`main` or a root) → count, without what is zero.
+    room_nid → thread (`main` or a root) → count, without what is zero. `event_type`: only of this type.
     """
     whole, thread = read_marks.alias(), read_marks.alias()
     thread_id = func.coalesce(events.c.thread_root, MAIN)
@@ -90,6 +92,8 @@ async def unread_by_thread(tx: Read, user_id: str, room_nids: Iterable[int], upt
             )
             .group_by(events.c.room_nid, thread_id)
         )
+        if event_type is not None:
+            statement = statement.where(events.c.type == event_type)
         for room_nid, root, count in await tx.fetch_all(statement):
             counts.setdefault(room_nid, {})[root] = count
     return counts

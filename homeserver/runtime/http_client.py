@@ -1,8 +1,10 @@
 """HTTP to what is no Matrix server: application services, push gateways. One pool of connections for all of them."""
 
+import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from aiohttp import hdrs
@@ -23,12 +25,27 @@ class HttpAnswer:
     status: int
     body: bytes
 
+    @property
+    def is_success(self) -> bool:
+        """Whether the other side took it."""
+        return 200 <= self.status < 300
+
 
 class HttpClient:
-    """Made once; connects when first used. Follows no redirects."""
+    """Made once; connects when first used. Follows no redirects.
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, user_agent: str = "Hearth") -> None:
+    `socket_factory` makes the socket for an address that is about to be connected to, or raises OSError to refuse it.
+    """
+
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        user_agent: str = "Hearth",
+        socket_factory: Callable[[Any], socket.socket] | None = None,
+    ) -> None:
         self._tls = tls
+        self._socket_factory = socket_factory
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
 
@@ -70,7 +87,9 @@ class HttpClient:
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=self._tls if self._tls is not None else True, limit=100)
+            connector = aiohttp.TCPConnector(
+                ssl=self._tls if self._tls is not None else True, limit=100, socket_factory=self._socket_factory
+            )
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -19,7 +19,7 @@ from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.events import Events
 from homeserver.services.notifier import Notifier
 from homeserver.services.push_rules import parse_ruleset
-from homeserver.services.room_heads import HeadDraft
+from homeserver.services.room_heads import HeadDraft, RoomHead
 from homeserver.services.unread_counts import UnreadCounts
 from storage import account_data
 from storage import read_marks as storage
@@ -82,6 +82,24 @@ class PushActions:
             self._except(tx, draft, user_id, verdict, shared.base, thread or MAIN, position)
         return notify_seq, thread_seq
 
+    async def verdicts(self, event: Event, head: RoomHead, user_ids: Iterable[str]) -> dict[str, Verdict]:
+        """What an event of the room, as that is now, means for each of these local users."""
+        subject = Subject(event, await self._context_now(event, head))
+        shared = self._default.shared_subject(subject)
+        ignoring = self._ignored_by.get(event.sender, _NOBODY)
+        found: dict[str, Verdict] = {}
+        for user_id in user_ids:
+            own = self._own_rules.get(user_id)
+            if user_id in ignoring:
+                found[user_id] = _SILENT
+            else:
+                found[user_id] = shared.for_user(user_id) if own is None else own.evaluate_subject(subject, None)
+        return found
+
+    def has_own_rules(self, user_id: str) -> bool:
+        """Whether the user changed anything about the predefined rules."""
+        return user_id in self._own_rules
+
     def thread_of(self, tx: Write, event: Event) -> str | None:
         """The root of the thread that the event is in, by its own relation or by what it relates to."""
         relation = event.content.get("m.relates_to")
@@ -103,13 +121,23 @@ class PushActions:
 
     def _context(self, tx: Write, draft: HeadDraft, event: Event) -> RoomContext:
         levels = None
-        mentions = event.content.get("m.mentions")
-        if isinstance(mentions, Mapping) and mentions.get("room") is True:
+        if _mentions_room(event):
             power = self._events.cached(draft.state.get(("m.room.power_levels", ""), ""), tx)
             create = self._events.cached(draft.state.get(("m.room.create", ""), ""), tx)
             if create is not None:
                 levels = PowerLevels.of(None if power is None else power.event.content, create.event)
         return RoomContext(draft.joined_count, levels, draft.room_version)
+
+    async def _context_now(self, event: Event, head: RoomHead) -> RoomContext:
+        levels = None
+        if _mentions_room(event):
+            keys = (("m.room.power_levels", ""), ("m.room.create", ""))
+            ids = [head.state.get(key, "") for key in keys]
+            found = await self._events.get_many(filter(None, ids))
+            power, create = (found.get(event_id) for event_id in ids)
+            if create is not None:
+                levels = PowerLevels.of(None if power is None else power.event.content, create.event)
+        return RoomContext(head.joined_count, levels, head.room_version)
 
     def _exceptions(
         self, draft: HeadDraft, event: Event, subject: Subject, shared: SharedVerdict
@@ -207,6 +235,11 @@ class PushActions:
                 row = hint.payload
                 if isinstance(row, AccountDataRow) and row.type == IGNORED_USERS and row.room_id == "":
                     self._set_ignored(hint.keys[0], row.content)
+
+
+def _mentions_room(event: Event) -> bool:
+    mentions = event.content.get("m.mentions")
+    return isinstance(mentions, Mapping) and mentions.get("room") is True
 
 
 _SILENT = Verdict(notify=False, highlight=False, sound=None, actions=[])

@@ -1,8 +1,8 @@
 """Every table, a module per aggregate. Integer keys inside (`…_nid`), Matrix ids at the edge.
 
 `metadata` holds them all; the migrations are checked against it. Columns named `position` carry places of the one
-commit-ordered log (see `storage.database`). No foreign keys: rows are written by one batch writer in an order of its own,
-and a check per row would be paid on every message.
+commit-ordered log (see `storage.database`). No foreign keys: rows are written by one batch writer in an order of its
+own, and a check per row would be paid on every message.
 """
 
 from storage.tables.accounts import (
@@ -65,7 +65,7 @@ from storage.tables.rooms import (
     state_deltas,
     state_snapshots,
 )
-from storage.tables.server import id_blocks, leases, stream_position
+from storage.tables.server import id_blocks, leases, log_readers, stream_position
 from storage.tables.sliding_sync import sliding_sync_connections, sliding_sync_rooms
 from storage.tables.user_data import account_data, presence, push_exceptions, pushers, read_marks, receipts
 
@@ -98,6 +98,7 @@ __all__ = [
     "key_backups",
     "key_signatures",
     "leases",
+    "log_readers",
     "login_tokens",
     "media",
     "media_thumbnails",

@@ -12,3 +12,6 @@ id_blocks = Table("id_blocks", metadata, text("kind", key=True), number("next"))
 leases = Table(
     "leases", metadata, text("name", key=True), text("holder"), number("fence"), number("expires_at")
 )
+
+# How far those have come who follow the log in the background.
+log_readers = Table("log_readers", metadata, text("name", key=True), number("position"))

@@ -65,6 +65,8 @@ presence = Table(
     number("last_active_at"),
 )
 
+# `position`: from where on in the log its user is told of events. `sent_position`: up to where that was done, if something
+# waits to be sent; else it is as far as all others.
 pushers = Table(
     "pushers",
     metadata,
@@ -73,5 +75,9 @@ pushers = Table(
     text("pushkey", key=True),
     text("device_id", null=True),
     blob("pusher"),
+    number("changed_at"),
     number("position"),
+    number("sent_position", null=True),
+    number("failing_since", null=True),
+    Index(None, "app_id", "pushkey"),
 )

@@ -198,6 +198,7 @@ def upgrade() -> None:
         sa.Column("outlier", sa.Boolean(), nullable=False),
         sa.Column("rejected", sa.Text(), nullable=True),
         sa.Column("soft_failed", sa.Boolean(), nullable=False),
+        sa.Column("follows_gap", sa.Boolean(), nullable=False),
         sa.Column("snapshot_id", sa.BigInteger(), autoincrement=False, nullable=True),
         sa.Column("notify_seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("thread_notify_seq", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -292,6 +293,12 @@ def upgrade() -> None:
         sa.Column("fence", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("expires_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
+    )
+    op.create_table(
+        "log_readers",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_log_readers")),
     )
     op.create_table(
         "login_tokens",
@@ -409,9 +416,13 @@ def upgrade() -> None:
         sa.Column("pushkey", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=True),
         sa.Column("pusher", sa.LargeBinary(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("sent_position", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("failing_since", sa.BigInteger(), autoincrement=False, nullable=True),
         sa.PrimaryKeyConstraint("user_id", "app_id", "pushkey", name=op.f("pk_pushers")),
     )
+    op.create_index(op.f("ix_pushers_app_id_pushkey"), "pushers", ["app_id", "pushkey"], unique=False)
     op.create_table(
         "read_marks",
         sa.Column("user_id", sa.Text(), nullable=False),
@@ -532,6 +543,36 @@ def upgrade() -> None:
         sa.Column("fetched_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("response", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("server_name", "key_id", name=op.f("pk_server_keys")),
+    )
+    op.create_table(
+        "sliding_sync_connections",
+        sa.Column("connection_nid", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("conn_id", sa.Text(), nullable=False),
+        sa.Column("acked", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("pending", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("configs", sa.LargeBinary(), nullable=False),
+        sa.Column("last_used_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("connection_nid", name=op.f("pk_sliding_sync_connections")),
+    )
+    op.create_index(
+        op.f("ix_sliding_sync_connections_last_used_at"), "sliding_sync_connections", ["last_used_at"], unique=False
+    )
+    op.create_index(
+        op.f("ix_sliding_sync_connections_user_id_device_id"),
+        "sliding_sync_connections",
+        ["user_id", "device_id"],
+        unique=False,
+    )
+    op.create_table(
+        "sliding_sync_rooms",
+        sa.Column("connection_nid", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("room_id", sa.Text(), nullable=False),
+        sa.Column("sent", sa.LargeBinary(), nullable=True),
+        sa.Column("pending_state", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("pending", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("connection_nid", "room_id", name=op.f("pk_sliding_sync_rooms")),
     )
     op.create_table(
         "state_changes",
