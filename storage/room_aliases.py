@@ -37,6 +37,12 @@ async def add(tx: Write, entry: RoomAlias) -> None:
     await tx.execute(room_aliases.insert().values(alias=entry.alias, **values))
 
 
+async def move(tx: Write, old_room_id: str, new_room_id: str) -> None:
+    """Have the aliases of one room point to another, at once."""
+    statement = room_aliases.update().where(room_aliases.c.room_id == old_room_id)
+    await tx.execute(statement.values(room_id=new_room_id))
+
+
 async def remove(tx: Write, alias: str) -> bool:
     """Remove an alias, at once; whether there was one."""
     return bool(await tx.execute(delete(room_aliases).where(room_aliases.c.alias == alias)))

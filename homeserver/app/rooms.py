@@ -25,6 +25,7 @@ from homeserver.services.persist_event import PersistEvent
 from homeserver.services.profile_reader import ProfileReader
 from homeserver.services.public_rooms import NoRemoteDirectory, PublicRooms
 from homeserver.services.push_actions import PushActions
+from homeserver.services.push_rules import PushRules
 from homeserver.services.receive_pdu import ReceivePdu
 from homeserver.services.redactions import Redactions
 from homeserver.services.remote_directory import FederationDirectory
@@ -34,6 +35,7 @@ from homeserver.services.room_heads import RoomHeads
 from homeserver.services.room_state import RoomState
 from homeserver.services.send_event import SendEvent
 from homeserver.services.server_access import ServerAccess
+from homeserver.services.succession import SettingsFollow
 from homeserver.services.sync.event_hints import EventHints
 from homeserver.services.sync.room_log import RoomLogs
 from homeserver.services.unread_counts import UnreadCounts
@@ -112,7 +114,8 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
     database, events, heads, state = base.database, reading.events, reading.heads, reading.state
     own = {"server_name": base.server_name}
     signing = {**own, "signing_key": base.signing_key, "clock": base.clock, "randomness": base.randomness}
-    members = MemberRows(events, server_name=base.server_name)
+    settings = SettingsFollow(database, reading.account_data, PushRules(reading.account_data), base.tasks)
+    members = MemberRows(events, server_name=base.server_name, succession=settings)
     persist = PersistEvent(
         database, events, state, reading.chains, members, Redactions(events, state), reading.push_actions
     )

@@ -73,7 +73,7 @@ class CreateRoom:
         profile = await self._profiles.member_fields(requester.user_id)
 
         async def operation(tx: Write) -> str:
-            draft = await self._begin(tx, new, version, requester.user_id)
+            draft = await self.begin(tx, version, requester.user_id, create_content(new, version, requester.user_id))
             try:
                 await self._fill(tx, draft, new, requester.user_id, alias, profile)
             except Forbidden as error:
@@ -98,12 +98,18 @@ class CreateRoom:
             raise UnsupportedRoomVersion(f"This server does not support room version {identifier!r}")
         return version
 
-    async def _begin(self, tx: Write, new: NewRoom, version: RoomVersion, creator: str) -> HeadDraft:
-        """The room with its m.room.create event, whose hash is the room's id in the newer room versions."""
-        room_id = None
+    def new_room_id(self) -> str:
+        """An id for a room of the versions that have ids of their own."""
+        return f"!{self._randomness.opaque_id()}:{self._server_name}"
+
+    async def begin(
+        self, tx: Write, version: RoomVersion, creator: str, content: Mapping[str, Any], room_id: str | None = None
+    ) -> HeadDraft:
+        """As part of a write: a room with nothing but its m.room.create event, whose hash is the room's id in the newer
+        room versions. `content` as of `create_content`."""
         if not version.room_id_is_create_event_hash:
-            room_id = f"!{self._randomness.opaque_id()}:{self._server_name}"
-        draft = EventDraft("m.room.create", creator, create_content(new, version, creator), room_id, state_key="")
+            room_id = room_id or self.new_room_id()
+        draft = EventDraft("m.room.create", creator, dict(content), room_id, state_key="")
         nothing = RoomHead(0, room_id or "", version)
         event = await self._send.build(nothing, draft, tx=tx)
         while await self._heads.draft(tx, event.room_id) is not None:

@@ -1,8 +1,10 @@
 """What a change of a room's state means for its members: their rows, the room's counts, and the servers in it."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, Protocol
 
+from homeserver.core.auth_selection import CREATE_KEY
 from homeserver.core.events import MEMBER, Event
 from homeserver.core.identifiers import InvalidIdentifier, server_name_of
 from homeserver.services.events import Events, StoredEvent
@@ -13,12 +15,22 @@ from storage.database import Position, Write
 from storage.tables import destination_events
 
 
+class Succession(Protocol):
+    """Hears of local users who have come into a room that replaces another."""
+
+    def joined(self, user_id: str, predecessor: str, room_id: str) -> None:
+        """Called after the commit; `predecessor` is the id of the other room."""
+        ...
+
+
 class MemberRows:
     """Keeps the table of memberships in step with the current state of rooms."""
 
-    def __init__(self, events: Events, *, server_name: str) -> None:
+    def __init__(self, events: Events, *, server_name: str, succession: Succession | None = None) -> None:
         self._events = events
         self._server_name = server_name
+        self._suffix = ":" + server_name
+        self._succession = succession
 
     async def change(
         self, tx: Write, draft: HeadDraft, delta: Delta, position: Position, known: Mapping[str, Event]
@@ -27,6 +39,7 @@ class MemberRows:
         changed = {key[1]: entry for key, entry in delta.items() if key[0] == MEMBER}
         missing = [entry[0] for entry in changed.values() if entry is not None and entry[0] not in known]
         found = await self._events.get_many(missing, tx) if missing else {}
+        joining: list[str] = []
         for user_id, entry in changed.items():
             if entry is None:
                 memberships.remove(tx, draft.room_nid, user_id)
@@ -34,7 +47,11 @@ class MemberRows:
                 continue
             event = known[entry[0]] if entry[0] in known else found[entry[0]].shown
             self.put(tx, draft.room_nid, event, entry[1], position)
+            if event.membership == "join" and user_id.endswith(self._suffix) and not draft.is_joined(user_id):
+                joining.append(user_id)
             draft.set_member(user_id, event.membership)
+        if joining and self._succession is not None:
+            await self._succeed(tx, draft, delta, joining, self._succession)
 
     def put(self, tx: Write, room_nid: int, event: Event, event_nid: int, position: Position) -> None:
         """Put off: the row of the user that a member event is about."""
@@ -50,6 +67,17 @@ class MemberRows:
             display_name=_text(event.content.get("displayname")),
             avatar_url=_text(event.content.get("avatar_url")),
         )
+
+    async def _succeed(
+        self, tx: Write, draft: HeadDraft, delta: Delta, joining: Iterable[str], succession: Succession
+    ) -> None:
+        create = delta.get(CREATE_KEY) or draft.get(CREATE_KEY)
+        stored = None if create is None else await self._events.get(create[0], tx)
+        predecessor = None if stored is None else stored.event.content.get("predecessor")
+        old = predecessor.get("room_id") if isinstance(predecessor, dict) else None
+        if isinstance(old, str):
+            for user_id in joining:
+                tx.after_commit(partial(succession.joined, user_id, old, draft.room_id))
 
     def tell_departed(self, tx: Write, draft: HeadDraft, stored: StoredEvent) -> None:
         """A server that has nobody left in the room would not be sent what made it so: note that it must be."""

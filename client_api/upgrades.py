@@ -1,0 +1,20 @@
+"""Upgrading rooms. https://spec.matrix.org/v1.19/client-server-api/#room-upgrades"""
+
+from typing import Any
+
+from homeserver.services.upgrade_room import UpgradeRoom
+from homeserver.web.request import Request
+
+
+class UpgradeHandlers:
+    """POST /rooms/{roomId}/upgrade"""
+
+    def __init__(self, upgrade_room: UpgradeRoom) -> None:
+        self._upgrade_room = upgrade_room
+
+    async def upgrade(self, request: Request) -> dict[str, Any]:
+        body = request.body
+        new_id = await self._upgrade_room.upgrade(
+            request.user, request.path["roomId"], body["new_version"], body.get("additional_creators", ())
+        )
+        return {"replacement_room": new_id}
