@@ -9,6 +9,7 @@ from federation.inbound.keys import KeyHandlers
 from federation.inbound.media import MediaHandlers
 from federation.inbound.membership import MembershipHandlers
 from federation.inbound.queries import QueryHandlers
+from federation.inbound.rooms import RoomHandlers
 from federation.inbound.server import ServerHandlers
 from federation.inbound.transactions import TransactionHandlers
 from homeserver.web.endpoint import Auth, Endpoint, Handler
@@ -63,6 +64,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         EventHandlers.get_missing_events,
         "getMissingPreviousEvents",
     ),
+    # --- rooms seen from outside
+    _signed("getEventByTimestamp", "GET", f"{V1}/timestamp_to_event/{{roomId}}", RoomHandlers.timestamp_to_event),
+    _signed("getSpaceHierarchy", "GET", f"{V1}/hierarchy/{{roomId}}", RoomHandlers.hierarchy),
     # --- queries
     _signed("queryRoomDirectory", "GET", f"{V1}/query/directory", QueryHandlers.directory),
     _signed("queryProfile", "GET", f"{V1}/query/profile", QueryHandlers.profile),

@@ -38,6 +38,7 @@ from homeserver.app.federation import build_federation
 from homeserver.app.foundation import Foundation
 from homeserver.app.media import build_media
 from homeserver.app.outside import look_outside
+from homeserver.app.relations import build_relations
 from homeserver.app.rooms import build_public_rooms, build_reading, build_writing
 from homeserver.app.telling import build_telling
 from homeserver.services.account_data import Filters
@@ -84,6 +85,15 @@ class Server:
             LocalUsers(base.database),
             self.encryption.to_device,
             self.encryption.remote_lists,
+        )
+        self.relations = build_relations(
+            base,
+            self.outside,
+            self.reading,
+            self.writing,
+            self.federation,
+            self._backfill(),
+            self.accounts.profiles,
         )
         self.extras = build_extras(base, self.reading)
         self.appservices = build_appservices(base, self.reading, self.accounts.appservices)
@@ -149,6 +159,7 @@ class Server:
         room_reading = RoomReading(database, reading.events, reading.heads, reading.state)
         return [
             *self.extras.handlers,
+            *self.relations.client_handlers,
             LoginHandlers(
                 accounts.accounts,
                 accounts.registration,
@@ -196,6 +207,7 @@ class Server:
             TransactionHandlers(federation.transactions),
             federation_membership.MembershipHandlers(federation.resident, federation.invites),
             federation_events.EventHandlers(federation.served),
+            *self.relations.federation_handlers,
             federation_queries.QueryHandlers(
                 self.writing.directory,
                 self.accounts.profiles,
