@@ -1,1 +1,1 @@
-"""The client-server API: the endpoint table and the thin handlers behind it, a module per heading of the specification."""
+"""The client-server API: the endpoint table and its thin handlers, a module per heading of the specification."""

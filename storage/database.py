@@ -1,8 +1,8 @@
 """The database: snapshots to read, and one writer that commits what is waiting in batches.
 
-Everything durable gets a place in ONE log. Places are taken last in a batch, under the lock of the counter's row, which is
-held until the commit: whoever has seen place N has seen everything up to N. An operation is decided inside the batch (see
-`Write`); what it wants to keep is mostly put off and goes out with everybody else's in one statement a table.
+Everything durable gets a place in ONE log. Places are taken last in a batch, under the lock of the counter's row, which
+is held until the commit: whoever has seen place N has seen everything up to N. An operation is decided inside the batch
+(see `Write`); what it wants to keep is mostly put off and goes out with everybody else's in one statement a table.
 """
 
 import asyncio
@@ -98,9 +98,9 @@ class _Deferred:
 class Write(Read):
     """What one operation of a batch may do.
 
-    `insert`, `upsert`, `update` and `delete` are put off to the batch's end: no reads of the batch see them. `execute` happens at
-    once, under a savepoint of this operation, and is seen by the operations after it. When the operation raises, both
-    are undone and the rest of the batch goes on.
+    `insert`, `upsert`, `update` and `delete` are put off to the batch's end: no reads of the batch see them. `execute` happens
+    at once, under a savepoint of this operation, and is seen by the operations after it. When the operation raises,
+    both are undone and the rest of the batch goes on.
     """
 
     def __init__(self, database: "Database", batch: "_Batch") -> None:
@@ -445,7 +445,7 @@ class Database:
         """Run a batch; when it cannot be committed as a whole, run its operations one by one."""
         try:
             await self._run_batch(jobs)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, its callers get it)
             if len(jobs) == 1 and not _is_transient(error):
                 _refuse(jobs[0], error)
                 return

@@ -1,7 +1,7 @@
 """The only place that knows which engine is underneath.
 
-SQLAlchemy Core writes the SQL; what is hot goes to the driver in as few calls as there can be: on SQLite a whole batch is
-one call in the connection's thread, on PostgreSQL one pipelined `executemany` a table.
+SQLAlchemy Core writes the SQL; what is hot goes to the driver in as few calls as there can be: on SQLite a whole batch
+is one call in the connection's thread, on PostgreSQL one pipelined `executemany` a table.
 """
 
 import sqlite3
@@ -52,8 +52,8 @@ class Engine:
     ) -> tuple[str, tuple[str, ...]]:
         """The driver's SQL for a change of `table`, and the order in which it wants its parameters.
 
-        `kind`: "insert" and "upsert" of `columns` (where the row exists, an upsert changes what is not of the primary key),
-        "update" of `columns` or "delete" where `keys` match; the parameters of keys are named `key_…`.
+        `kind`: "insert" and "upsert" of `columns` (where the row exists, an upsert changes what is not of the primary
+        key), "update" of `columns` or "delete" where `keys` match; the parameters of keys are named `key_…`.
         """
         wanted = (table.name, kind, columns, keys)
         found = self._statements.get(wanted)
@@ -90,7 +90,7 @@ class Engine:
         """
         raw = (await connection.get_raw_connection()).driver_connection
         if self.is_sqlite:
-            # The driver's own way to run something in the connection's thread: a batch costs one hop, not one a statement.
+            # The driver's own way to run something in the connection's thread: one hop a batch, not one a statement.
             return await raw._execute(_finish_sqlite, raw._conn, begun, places, plan)
         return await _finish_postgresql(raw, begun, places, plan)
 

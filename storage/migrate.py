@@ -1,6 +1,7 @@
 """Brings a database's tables to what this version of Hearth expects.
 
-An empty database gets the tables as they are now; one that has tables is migrated by Alembic, which is only imported then.
+An empty database gets the tables as they are now; one that has tables is migrated by Alembic, which is imported only
+then.
 """
 
 import logging

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Stream(StrEnum):
-    """Durable streams share the one commit-ordered log; the last three are never stored and carry their news as payload."""
+    """Durable streams share the one commit-ordered log; the last three are never stored: their news is the payload."""
 
     EVENTS = "events"  # keys: room id; payload in the process that wrote it: StoredEvent
     RECEIPTS = "receipts"  # keys: room id

@@ -1,4 +1,4 @@
-"""Writes migration 0001 anew from storage/tables. Only until the first release: from then on tables change by new scripts."""
+"""Writes migration 0001 anew from storage/tables. Only until the first release: then tables change by new scripts."""
 
 import subprocess
 import sys

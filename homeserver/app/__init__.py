@@ -1,4 +1,4 @@
-"""The composition root: builds everything once, in the order in which one thing needs another, and takes it down again."""
+"""The composition root: builds everything once, in the order in which things need each other, and takes it down."""
 
 import asyncio
 import gc
@@ -18,7 +18,7 @@ _GC_THRESHOLDS = (25_000, 25, 50)
 
 
 async def serve(config: Config, worker: int | None) -> None:
-    """Serve until SIGTERM or SIGINT. `worker`: which of several processes on the same ports this is, None for the only one.
+    """Serve until SIGTERM or SIGINT. `worker`: which of the processes on the same ports this is, None for the only one.
 
     OSError where a port cannot be had.
     """

@@ -51,7 +51,7 @@ class AccountServices:
 
 
 def build_accounts(base: Foundation, outside: Outside, limiter: RateLimiter | None = None) -> AccountServices:
-    """Reads the registrations of application services, too. What accounts want of rooms is set later: rooms come after."""
+    """Reads the registrations of application services, too. What accounts want of rooms is set once there are rooms."""
     config, database, clock, randomness = base.config, base.database, base.clock, base.randomness
     appservices = Appservices.load(config.appservices.registrations, base.server_name)
     device_lists = DeviceLists(database, base.server_name, share_names=config.federation.device_names)

@@ -46,7 +46,7 @@ class Foundation:
 
 
 async def lay_foundation(config: Config, worker: int | None) -> Foundation:
-    """Open the database (which brings its tables up to date) and connect to the other processes, where there are any."""
+    """Open the database (which brings its tables up to date) and connect to the other processes where there are any."""
     clock, randomness, tasks = Clock(), Randomness(), Tasks()
     telemetry = Telemetry(clock, worker=worker)
     sink = logs.configure(config.logging.level, config.logging.format, config.logging.levels)

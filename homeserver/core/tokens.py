@@ -1,8 +1,8 @@
 """Sync and pagination tokens: the opaque strings that clients hold between requests.
 
 `s{position}_{ephemeral}` is a sync token, `t{depth}_{position}` a pagination token. Both are plain text, so an operator
-can read them in a log. Numbers are decimal, without leading zeros, and fit a signed 64-bit column; only the position of a
-pagination token may be negative: history that arrives late counts downwards below zero.
+can read them in a log. Numbers are decimal, without leading zeros, and fit a signed 64-bit column; only the position of
+a pagination token may be negative: history that arrives late counts downwards below zero.
 
 Source: https://spec.matrix.org/v1.19/client-server-api/#syncing and #pagination.
 """

@@ -73,7 +73,7 @@ class EventByTime:
         return None
 
     async def _is_certain(self, head: RoomHead, found: StoredEvent | None, timestamp: int, backwards: bool) -> bool:
-        """Whether nothing closer can be missing: what this server lacks is all older than the events around the time."""
+        """Whether nothing closer can be missing: all that this server lacks is older than what is around the time."""
         gap = max(head.missing.values())
         if backwards:
             return found is not None and found.event.depth >= gap

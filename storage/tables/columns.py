@@ -5,16 +5,26 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, MetaData, Text
 
 metadata = MetaData(
-    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
 )
 
 
-def number(name: str, *, key: bool = False, null: bool = False, unique: bool = False, default: int | None = None) -> Column[int]:
+def number(
+    name: str, *, key: bool = False, null: bool = False, unique: bool = False, default: int | None = None
+) -> Column[int]:
     """A 64-bit integer: ids, positions, milliseconds since the epoch, counts."""
-    return Column(name, BigInteger, primary_key=key, nullable=null, unique=unique, autoincrement=False, **_default(default))
+    return Column(
+        name, BigInteger, primary_key=key, nullable=null, unique=unique, autoincrement=False, **_default(default)
+    )
 
 
-def text(name: str, *, key: bool = False, null: bool = False, unique: bool = False, default: str | None = None) -> Column[str]:
+def text(
+    name: str, *, key: bool = False, null: bool = False, unique: bool = False, default: str | None = None
+) -> Column[str]:
     """Text: Matrix ids, event types, names. Compared byte by byte on both engines."""
     return Column(name, Text, primary_key=key, nullable=null, unique=unique, **_default(default))
 

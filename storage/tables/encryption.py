@@ -66,8 +66,8 @@ remote_device_lists = Table(
     "remote_device_lists", metadata, text("user_id", key=True), text("device_id", key=True), blob("keys")
 )
 
-# Of users elsewhere: the newest update that was received, and where the log stood when the whole list was read. Of local
-# users: the newest update that was sent.
+# Of users elsewhere: the newest update that was received, and where the log stood when the whole list was read. Of
+# local users: the newest update that was sent.
 remote_device_list_state = Table(
     "remote_device_list_state",
     metadata,
@@ -77,8 +77,8 @@ remote_device_list_state = Table(
     flag("stale"),
 )
 
-# `ordinal`: the place in the log where the message arrived. `position`: from where on its device may see it, which is later
-# where too many waited for one answer.
+# `ordinal`: the place in the log where the message arrived. `position`: from where on its device may see it, which is
+# later where too many waited for one answer.
 to_device = Table(
     "to_device",
     metadata,

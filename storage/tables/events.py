@@ -65,7 +65,11 @@ event_relations = Table(
 redactions = Table("redactions", metadata, text("redacts", key=True), number("event_nid", key=True))
 
 event_edges = Table(
-    "event_edges", metadata, number("event_nid", key=True), text("prev_event_id", key=True), Index(None, "prev_event_id")
+    "event_edges",
+    metadata,
+    number("event_nid", key=True),
+    text("prev_event_id", key=True),
+    Index(None, "prev_event_id"),
 )
 
 event_auth = Table("event_auth", metadata, number("event_nid", key=True), number("auth_event_nid", key=True))
@@ -84,7 +88,7 @@ backward_extremities = Table(
     "backward_extremities", metadata, number("room_nid", key=True), text("event_id", key=True), number("depth")
 )
 
-# The chain cover of the auth events' graph: an event reaches all of its own chain below it, and by links parts of others.
+# The chain cover of the auth events' graph: an event reaches its own chain below it, and parts of others by links.
 auth_chains = Table(
     "auth_chains",
     metadata,

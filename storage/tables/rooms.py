@@ -25,7 +25,11 @@ rooms = Table(
 
 # Threads of a room, with how many of their events notified by default.
 room_threads = Table(
-    "room_threads", metadata, number("room_nid", key=True), text("thread_root", key=True), number("notify_seq", default=0)
+    "room_threads",
+    metadata,
+    number("room_nid", key=True),
+    text("thread_root", key=True),
+    number("notify_seq", default=0),
 )
 
 # Servers with joined members.

@@ -1,4 +1,4 @@
-"""Whatever is sent to whichever endpoint, the answer is the specification's 4xx with an error code and a sentence, never a 5xx."""
+"""Whatever is sent to whichever endpoint, the answer is a 4xx with an error code and a sentence, never a 5xx."""
 
 import io
 import json
@@ -57,7 +57,8 @@ async def test_no_request_breaks_the_server(start_server: StartServer, new_user:
     await bob.join(room_id)
     event_id = await alice.send(room_id, "something")
     known = {
-        "roomId": [room_id], "eventId": [event_id], "userId": [alice.user_id, bob.user_id], "deviceId": [alice.device_id],
+        "roomId": [room_id], "eventId": [event_id],
+        "userId": [alice.user_id, bob.user_id], "deviceId": [alice.device_id],
         "roomIdOrAlias": [room_id, f"#room:{server.name}"], "roomAlias": [f"#room:{server.name}"],
         "eventType": ["m.room.message", "m.room.topic", "m.room.member"], "stateKey": ["", alice.user_id],
         "type": ["m.direct"], "receiptType": ["m.read"], "kind": ["override", "content"], "txnId": ["1", "2"],

@@ -53,7 +53,9 @@ async def test_rooms_of_every_version_are_shared_in_both_directions(
         await same_state(host, guest, room_id)
 
 
-async def test_invites_cross_in_both_directions_and_can_be_refused(start_server: StartServer, new_user: NewUser) -> None:
+async def test_invites_cross_in_both_directions_and_may_be_refused(
+    start_server: StartServer, new_user: NewUser
+) -> None:
     hearth, synapse = await both(start_server)
     alice, bob = await new_user(hearth, "alice"), await new_user(synapse, "bob")
     for host, guest in ((alice, bob), (bob, alice)):

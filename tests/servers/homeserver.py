@@ -1,4 +1,4 @@
-"""Real homeservers as processes of their own, started under the start contract: Hearth, and any other that has a start script."""
+"""Real homeservers as processes of their own, started under the start contract: Hearth, or any with a start script."""
 
 import asyncio
 import os

@@ -167,7 +167,7 @@ async def test_ids_are_not_used_twice_by_two_processes(database: Database, datab
         await other.close()
 
 
-async def test_two_processes_take_positions_in_the_order_of_their_commits(database: Database, database_url: str) -> None:
+async def test_processes_take_positions_in_the_order_of_their_commits(database: Database, database_url: str) -> None:
     if database_url.startswith("sqlite"):
         pytest.skip("SQLite has one writing process")
     other = await Database.open(database_url, is_shared=True)
