@@ -1,6 +1,7 @@
 """Backups of keys, pushers, notifications, search, the user directory and reports."""
 
 from client_api.key_backup import KeyBackupHandlers
+from client_api.pushers import PusherHandlers
 from homeserver.web.endpoint import Endpoint, Handler
 
 _ROOM_KEYS = "/_matrix/client/v3/room_keys"
@@ -37,4 +38,11 @@ EXTRAS: tuple[Endpoint, ...] = (
     ),
     _room_keys("getRoomKeyBySessionId", "GET", "/keys/{roomId}/{sessionId}", KeyBackupHandlers.key),
     _room_keys("deleteRoomKeyBySessionId", "DELETE", "/keys/{roomId}/{sessionId}", KeyBackupHandlers.delete_keys),
+    Endpoint("getPushers", "GET", "/_matrix/client/v3/pushers", PusherHandlers.pushers, limit="general"),
+    Endpoint(
+        "postPusher", "POST", "/_matrix/client/v3/pushers/set", PusherHandlers.set, limit="general", body="postPusher"
+    ),
+    Endpoint(
+        "getNotifications", "GET", "/_matrix/client/v3/notifications", PusherHandlers.notifications, limit="general"
+    ),
 )
