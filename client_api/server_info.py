@@ -14,6 +14,7 @@ from homeserver.web.request import Request
 VERSIONS: Final = ("r0.5.0", "r0.6.0", "r0.6.1", *(f"v1.{minor}" for minor in range(1, 17)))
 UNSTABLE_FEATURES: Final = {
     "org.matrix.msc3202": True,
+    "org.matrix.simplified_msc3575": True,
     "uk.tcpip.msc4133": True,
     "uk.tcpip.msc4133.stable": True,
 }

@@ -17,6 +17,7 @@ from client_api.profiles import ProfileHandlers
 from client_api.push_rules import PushRulesHandlers
 from client_api.rooms import RoomHandlers
 from client_api.server_info import ServerInfoHandlers
+from client_api.sliding_sync import SlidingSyncHandlers
 from client_api.sync import SyncHandlers
 from client_api.timeline import TimelineHandlers
 from client_api.to_device import ToDeviceHandlers
@@ -124,6 +125,7 @@ class Server:
         await self.extras.start()
         await self.appservices.start()
         self.media.expiry.start()
+        self.telling.sliding_sync.start(self.base.tasks, self.base.clock)
         self.accounts.start(self.base)
 
     async def stop(self) -> None:
@@ -190,6 +192,7 @@ class Server:
             MessageHandlers(writing.send_event, writing.membership, writing.directory),
             DirectoryHandlers(writing.directory, self.public_rooms),
             SyncHandlers(telling.sync, Filters(database)),
+            SlidingSyncHandlers(telling.sliding_sync),
             TimelineHandlers(telling.timeline),
             EphemeralHandlers(telling.typing, read_markers, telling.presence),
             AccountDataHandlers(reading.account_data, telling.push_rules),

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from homeserver.app.foundation import Foundation
 from homeserver.app.rooms import RoomReading
+from homeserver.app.sliding_sync import build_sliding_sync
 from homeserver.services.presence import Presence
 from homeserver.services.push_rules import PushRules
 from homeserver.services.receipts import Receipts
+from homeserver.services.sliding_sync.engine import SlidingSync
 from homeserver.services.sync.device_lists import DeviceLists
 from homeserver.services.sync.device_messages import DeviceMessages
 from homeserver.services.sync.engine import SyncEngine
@@ -30,6 +32,7 @@ class Telling:
     push_rules: PushRules
     timeline: Timeline
     sync: SyncEngine
+    sliding_sync: SlidingSync
 
 
 def build_telling(
@@ -47,21 +50,27 @@ def build_telling(
     receipts = Receipts(database, notifier, events, heads, rooms.unread, base.clock)
     presence = Presence(database, notifier, base.bus, users, heads, base.clock, base.tasks, base.config.presence)
     sections = RoomSections(events, LazyMembers(), rooms.aggregations)
+    sync_rooms = Rooms(
+        database, rooms.logs, events, heads, sections, rooms.visibility, receipts, rooms.unread, typing
+    )
+    invitations = Invitations(database, events, heads)
+    changed_devices = DeviceLists(notifier, users, heads, device_lists)
     engine = SyncEngine(
         notifier,
         users,
-        Rooms(
-            database, rooms.logs, events, heads, sections, rooms.visibility, receipts, rooms.unread, typing
-        ),
-        Invitations(database, events, heads),
+        sync_rooms,
+        invitations,
         rooms.account_data,
         typing,
         presence,
         DeviceMessages(messages),
-        DeviceLists(notifier, users, heads, device_lists),
+        changed_devices,
         key_counts,
         base.tasks,
         max_wait_s=base.config.limits.sync_timeout,
     )
     timeline = Timeline(database, events, rooms.state, rooms.history, rooms.aggregations, backfill)
-    return Telling(typing, receipts, presence, PushRules(rooms.account_data), timeline, engine)
+    sliding_sync = build_sliding_sync(
+        base, rooms, users, sync_rooms, invitations, receipts, typing, presence, messages, changed_devices, key_counts
+    )
+    return Telling(typing, receipts, presence, PushRules(rooms.account_data), timeline, engine, sliding_sync)

@@ -202,6 +202,11 @@ class Receipts:
             body = room.rendered[key] = _render(changed) or b""
         return body
 
+    def changed_own(self, room_id: str, user_id: str, after: int, upto: int) -> bool:
+        """Whether the user's own receipts changed at positions of (after, upto]."""
+        room = self._rooms.get(room_id)
+        return room is not None and any(receipt.user_id == user_id for receipt in room.changed(after, upto))
+
     def event_about(self, room_id: str, user_id: str, upto: int, event_ids: Set[str]) -> bytes | None:
         """The m.receipt event with the user's own receipts and with everybody's for these events; None for nothing."""
         room = self._rooms.get(room_id)

@@ -1,0 +1,236 @@
+"""Simplified sliding sync: waits until there is something to tell, and writes the answer. Proposal 4186.
+
+Which rooms an answer looks at is decided at one moment, as for /sync. What the client then has is committed before the
+answer goes out, where its `pos` alone does not say it.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+import orjson
+
+from homeserver.core.tokens import SyncToken
+from homeserver.errors import UnknownPos
+from homeserver.runtime.clock import Clock
+from homeserver.runtime.tasks import Tasks
+from homeserver.services.account_data import AccountData, UserData
+from homeserver.services.notifier import Notifier
+from homeserver.services.presence import Presence
+from homeserver.services.sliding_sync.connections import Connection, Connections, OtherProcess, Pos, SentRoom
+from homeserver.services.sliding_sync.extensions import Extended, ExtensionSections, Progress
+from homeserver.services.sliding_sync.request import SlidingSyncRequest
+from homeserver.services.sliding_sync.rooms import RoomsOfAnswer, SlidingRooms
+from homeserver.services.sliding_sync.selection import Look, Selection
+from homeserver.services.sliding_sync.user_lists import ListsOfUsers
+from homeserver.services.sync.rooms import Rooms
+from homeserver.services.sync.users import SyncUser, SyncUsers
+from homeserver.services.typing import Typing
+
+# How often a connection is read anew because another process took it further, before the client starts it again.
+_ATTEMPTS = 3
+_EXPIRY_S = 3_600.0
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What was found; `is_empty` where it is not worth ending a wait."""
+
+    token: SyncToken
+    selection: Selection
+    rooms: RoomsOfAnswer
+    extended: Extended
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.rooms.bodies and not self.extended.has_news
+
+
+class SlidingSync:
+    """Answers sliding sync requests."""
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        users: SyncUsers,
+        account_data: AccountData,
+        sync_rooms: Rooms,
+        lists: ListsOfUsers,
+        connections: Connections,
+        rooms: SlidingRooms,
+        extensions: ExtensionSections,
+        typing: Typing,
+        presence: Presence,
+        *,
+        max_wait_s: float = 300.0,
+    ) -> None:
+        self._notifier = notifier
+        self._users = users
+        self._account_data = account_data
+        self._sync_rooms = sync_rooms
+        self._lists = lists
+        self._connections = connections
+        self._rooms = rooms
+        self._extensions = extensions
+        self._typing = typing
+        self._presence = presence
+        self._max_wait_s = max_wait_s
+        self._locks: WeakValueDictionary[tuple[str, str | None, str], asyncio.Lock] = WeakValueDictionary()
+
+    def start(self, tasks: Tasks, clock: Clock) -> None:
+        """Forget from time to time the connections that nobody uses."""
+        tasks.loop("old sliding sync connections", self._connections.expire, every_s=_EXPIRY_S, clock=clock)
+
+    async def sync(self, request: SlidingSyncRequest) -> bytes:
+        """The answer as JSON text. Raises UnknownPos where the client has to begin the connection again."""
+        with self._presence.syncing(request.user_id, request.device_id or "", request.set_presence):
+            if not request.pos:
+                async with self._lock(request):
+                    answer = await self._answer(request, None, None)
+                    return await self._keep_new(request, answer)
+            return await self._go_on(request, await self._caught_up(Pos.parse(request.pos)))
+
+    async def _caught_up(self, pos: Pos) -> Pos:
+        """A `pos` that another process gave out may be ahead of this one for a moment."""
+        for _ in range(10):
+            if pos.token.position <= self._notifier.position:
+                return pos
+            await asyncio.sleep(0.1)
+        raise UnknownPos
+
+    async def _go_on(self, request: SlidingSyncRequest, pos: Pos) -> bytes:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + min(request.timeout_ms / 1000, self._max_wait_s)
+        lock = self._lock(request)
+        while True:
+            async with lock:
+                connection = await self._connections.of_pos(request, pos)
+                answer = await self._answer(request, connection, pos)
+                token = answer.token
+                left = deadline - loop.time()
+                if not answer.is_empty or left <= 0 or self._notifier.is_closing:
+                    return await self._keep(request, connection, pos, answer)
+            if (self._notifier.position, self._notifier.ephemeral) == (token.position, token.ephemeral):
+                await self._notifier.wait(request.user_id, left)
+
+    def _lock(self, request: SlidingSyncRequest) -> asyncio.Lock:
+        """Held while one answer of a connection is made and kept."""
+        key = (request.user_id, request.device_id, request.conn_id)
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = asyncio.Lock()
+        return lock
+
+    # --- what there is to tell
+
+    async def _answer(self, request: SlidingSyncRequest, connection: Connection | None, pos: Pos | None) -> _Answer:
+        since = None if pos is None else pos.token.position
+        data = await self._account_data.of_user(request.user_id)
+        stored_news = await self._stored_news(request, since)
+        user, look = await self._look(request, connection, pos, data)
+        # From here to the selection nothing is awaited.
+        progress = Progress(since, 0 if pos is None else pos.token.ephemeral, look.upto)
+        stamp = self._notifier.ephemeral
+        news: list[str] = []
+        if since is not None:
+            news = stored_news + self._sync_rooms.with_news(user, since)
+            news += [row.room_id for row in data.changed(since, look.upto) if row.room_id]
+        is_settled = connection is not None and connection.settled.get(request.pos or "") == request.rules
+        selection = look.select(news, is_settled)
+        typing = {} if since is None else self._places_of_typing(request, look, progress.ephemeral)
+        rooms = await self._rooms.write(request, user, data, selection.tasks, since or 0)
+        extended = await self._extend(request, user, data, progress, selection, rooms, typing)
+        return _Answer(SyncToken(look.upto, stamp), selection, rooms, extended)
+
+    async def _stored_news(self, request: SlidingSyncRequest, since: int | None) -> list[str]:
+        """Rooms with news that memory does not know of any more; what comes from now on, it does."""
+        if since is None or self._sync_rooms.remembers(since):
+            return []
+        return await self._sync_rooms.read_news(await self._users.get(request.user_id, since), since)
+
+    async def _look(
+        self, request: SlidingSyncRequest, connection: Connection | None, pos: Pos | None, data: UserData
+    ) -> tuple[SyncUser, Look]:
+        """The user's rooms at one moment: nothing is awaited between bringing them up to date and the position."""
+        since = None if pos is None else pos.token.position
+        while True:
+            user = await self._users.get(request.user_id, since)
+            filters = [wanted.filter for wanted in request.lists.values()]
+            lists = await self._lists.up_to_date(user, data, filters, request.subscriptions)
+            if self._users.cached(request.user_id) is user:
+                break
+        state = 0 if pos is None else pos.state
+        upto = self._notifier.position
+        return user, Look(request, user, data, lists, self._lists, connection, state, since or 0, upto)
+
+    def _places_of_typing(
+        self, request: SlidingSyncRequest, look: Look, stamp: int
+    ) -> Mapping[str, tuple[tuple[str, ...], bool]]:
+        """Rooms of the windows where somebody began or stopped typing."""
+        if request.extensions.typing is None:
+            return {}
+        places = {room_id: look.place(room_id) for room_id in self._typing.changed_since(stamp, look.user.joined)}
+        return {room_id: (place.lists, place.is_subscribed) for room_id, place in places.items() if place is not None}
+
+    async def _extend(
+        self,
+        request: SlidingSyncRequest,
+        user: SyncUser,
+        data: UserData,
+        progress: Progress,
+        selection: Selection,
+        rooms: RoomsOfAnswer,
+        typing: Mapping[str, tuple[tuple[str, ...], bool]],
+    ) -> Extended:
+        wanted, sections, tasks = request.extensions, self._extensions, selection.tasks
+        extended = Extended({})
+        if wanted.to_device is not None:
+            await sections.to_device(request, wanted.to_device, user, progress.upto, extended)
+        if wanted.e2ee:
+            await sections.e2ee(request, user, progress, extended)
+        if wanted.account_data is not None:
+            sections.account_data(request, wanted.account_data, data, progress, tasks, extended)
+        if wanted.receipts is not None:
+            await sections.receipts(request, wanted.receipts, progress.upto, tasks, rooms.timelines, extended)
+        if wanted.typing is not None:
+            sections.typing(wanted.typing, typing, tasks, extended)
+        return extended
+
+    # --- what the client has with the answer
+
+    async def _keep_new(self, request: SlidingSyncRequest, answer: _Answer) -> bytes:
+        connection, state = await self._connections.create(request, dict(answer.rooms.sent))
+        return self._write(request, connection, state, answer)
+
+    async def _keep(self, request: SlidingSyncRequest, connection: Connection, pos: Pos, answer: _Answer) -> bytes:
+        changes: dict[str, SentRoom | None] = {
+            room_id: sent for room_id, sent in answer.rooms.sent.items() if connection.sent(room_id, pos.state) != sent
+        }
+        changes.update(answer.selection.changes)
+        state = pos.state
+        if changes:
+            for _ in range(_ATTEMPTS):
+                try:
+                    state = await self._connections.advance(request, connection, pos.state, changes)
+                    break
+                except OtherProcess:
+                    connection = await self._connections.of_pos(request, pos)
+            else:
+                raise UnknownPos
+        return self._write(request, connection, state, answer)
+
+    def _write(self, request: SlidingSyncRequest, connection: Connection, state: int, answer: _Answer) -> bytes:
+        pos = Pos(connection.row.connection_nid, state, answer.token)
+        connection.settle(pos, request.rules)
+        lists = {name: {"count": count} for name, count in answer.selection.counts.items()}
+        rooms = b",".join(orjson.dumps(room_id) + b":" + body for room_id, body in answer.rooms.bodies.items())
+        extensions = b",".join(b'"%b":%b' % (name.encode(), body) for name, body in answer.extended.body.items())
+        echo = b"" if request.txn_id is None else b',"txn_id":' + orjson.dumps(request.txn_id)
+        return b'{"pos":"%b"%b,"lists":%b,"rooms":{%b},"extensions":{%b}}' % (
+            str(pos).encode(),
+            echo,
+            orjson.dumps(lists),
+            rooms,
+            extensions,
+        )

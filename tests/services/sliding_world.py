@@ -1,0 +1,91 @@
+"""Sliding sync over the world of /sync."""
+
+from typing import Any
+
+import orjson
+
+from client_api.sliding_sync import SlidingSyncHandlers
+from homeserver.runtime.bus import Bus
+from homeserver.services.sliding_sync.connections import Connections
+from homeserver.services.sliding_sync.engine import SlidingSync
+from homeserver.services.sliding_sync.extensions import ExtensionSections
+from homeserver.services.sliding_sync.request import SlidingSyncRequest
+from homeserver.services.sliding_sync.room_facts import RoomFactsOfAll
+from homeserver.services.sliding_sync.rooms import SlidingRooms
+from homeserver.services.sliding_sync.user_lists import ListsOfUsers
+from homeserver.services.sync.device_lists import DeviceLists
+from homeserver.services.sync.invitations import Invitations
+from homeserver.services.sync.lazy_members import LazyMembers
+from homeserver.services.sync.room_sections import RoomSections
+from homeserver.services.sync.rooms import Rooms
+from homeserver.services.sync.sources import NoDeviceLists, NoKeys, NoToDevice, ToDeviceReader
+from storage.database import Database
+from tests.services.sync_world import SERVER, World
+
+ALL = {"all": {"ranges": [[0, 99]], "timeline_limit": 10, "required_state": []}}
+
+
+class SlidingWorld(World):
+    """What this world writes is read by sliding sync."""
+
+    def __init__(self, db: Database, bus: Bus, messages: ToDeviceReader | None = None) -> None:
+        super().__init__(db, bus)
+        self.messages = messages or NoToDevice()
+        self.device_lists = DeviceLists(self.notifier, self.users, self.heads, NoDeviceLists())
+        self.restart()
+
+    def restart(self) -> None:
+        """Lose all that sliding sync holds in memory."""
+        db, notifier, events, heads = self.db, self.notifier, self.events, self.heads
+        sections = RoomSections(events, LazyMembers(), self.aggregations)
+        rooms = Rooms(db, self.logs, events, heads, sections, self.visibility, self.receipts, self.unread, self.typing)
+        self.facts = RoomFactsOfAll(db, notifier, events, heads)
+        self.connections = Connections(db, self.clock)
+        sliding_rooms = SlidingRooms(
+            db,
+            self.logs,
+            events,
+            heads,
+            self.facts,
+            rooms,
+            Invitations(db, events, heads, server_name=SERVER),
+            self.visibility,
+            self.receipts,
+            self.unread,
+            self.aggregations,
+        )
+        self.lists = ListsOfUsers(db, notifier, self.logs, events, self.facts)
+        self.sliding = SlidingSync(
+            notifier,
+            self.users,
+            self.account_data,
+            rooms,
+            self.lists,
+            self.connections,
+            sliding_rooms,
+            ExtensionSections(self.logs, self.typing, self.receipts, self.messages, self.device_lists, NoKeys()),
+            self.typing,
+            self.presence,
+        )
+        self.handlers = SlidingSyncHandlers(self.sliding)
+
+    def sliding_request(self, user_id: str, body: dict[str, Any], **options: Any) -> SlidingSyncRequest:
+        """A request of the user's device, as its body is read."""
+        options = {"set_presence": "offline", "pos": None, "timeout_ms": 0} | options
+        request: Any = _Request(user_id, options.pop("device_id", "DEVICE"), body)
+        is_stable = options.pop("is_stable", False)
+        return self.handlers._read(request, is_stable=is_stable, **options)
+
+    async def slide(self, user_id: str, body: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+        """An answer, parsed."""
+        request = self.sliding_request(user_id, {"lists": ALL} if body is None else body, **options)
+        answer: dict[str, Any] = orjson.loads(await self.sliding.sync(request))
+        return answer
+
+
+class _Request:
+    def __init__(self, user_id: str, device_id: str | None, body: dict[str, Any]) -> None:
+        self.user = self
+        self.user_id = user_id
+        self.device_id = device_id
+        self.body = body
