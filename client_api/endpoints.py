@@ -6,6 +6,7 @@ the specification's (client-server-api).
 
 from client_api.tables.accounts import ACCOUNTS
 from client_api.tables.extras import EXTRAS
+from client_api.tables.features import FEATURES
 from client_api.tables.keys import KEYS
 from client_api.tables.media import MEDIA
 from client_api.tables.relations import RELATIONS
@@ -14,4 +15,14 @@ from client_api.tables.sliding_sync import SLIDING_SYNC
 from client_api.tables.sync import SYNC
 from homeserver.web.endpoint import Endpoint
 
-ENDPOINTS: tuple[Endpoint, ...] = (*ROOMS, *SYNC, *ACCOUNTS, *KEYS, *MEDIA, *RELATIONS, *EXTRAS, *SLIDING_SYNC)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *ROOMS,
+    *SYNC,
+    *ACCOUNTS,
+    *KEYS,
+    *MEDIA,
+    *RELATIONS,
+    *EXTRAS,
+    *SLIDING_SYNC,
+    *FEATURES,
+)

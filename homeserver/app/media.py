@@ -23,10 +23,15 @@ class MediaServices:
     expiry: MediaExpiry
 
 
+def media_store(base: Foundation) -> MediaStore:
+    """Where the files lie."""
+    return MediaStore(Path(base.config.media.path or Path(base.config.data_dir) / "media"))
+
+
 def build_media(base: Foundation, outside: Outside) -> MediaServices:
     """Media of other servers is fetched where federation is on."""
     config, name = base.config.media, base.server_name
-    store = MediaStore(Path(config.path or Path(base.config.data_dir) / "media"))
+    store = media_store(base)
     remote = FederationMedia(outside.client) if base.config.federation.enabled else None
     reader = MediaReader(base.database, store, config, name, remote, base.clock, base.tasks)
     return MediaServices(

@@ -35,6 +35,7 @@ from homeserver.app.accounts import build_accounts
 from homeserver.app.appservices import build_appservices
 from homeserver.app.encryption import build_encryption
 from homeserver.app.extras import build_extras
+from homeserver.app.features import build_features
 from homeserver.app.federation import build_federation
 from homeserver.app.foundation import Foundation
 from homeserver.app.media import build_media
@@ -98,6 +99,7 @@ class Server:
         )
         self.extras = build_extras(base, self.reading)
         self.appservices = build_appservices(base, self.reading, self.accounts.appservices)
+        self.features = build_features(base)
         self.dispatcher = Dispatcher(
             (*CLIENT_ENDPOINTS, *(FEDERATION_ENDPOINTS if config.federation.enabled else ())),
             [*self._client_handlers(), *self._federation_handlers()],
@@ -136,6 +138,7 @@ class Server:
         if self.base.config.federation.enabled:
             await self.federation.sender.stop()
         await self.appservices.stop()
+        await self.features.stop()
         await self.accounts.stop()
         self.media.thumbnails.close()
         await self.outside.transport.close()
@@ -161,6 +164,7 @@ class Server:
         room_reading = RoomReading(database, reading.events, reading.heads, reading.state)
         return [
             *self.extras.handlers,
+            *self.features.handlers,
             *self.relations.client_handlers,
             LoginHandlers(
                 accounts.accounts,
