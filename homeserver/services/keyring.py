@@ -94,7 +94,7 @@ class Keyring:
         if server_name == self._server_name:
             return self._own_records(key_ids)
         known = await self._load(server_name)
-        if not _suffices(known, key_ids, valid_at) and self._may_ask(known):
+        if not _suffices(known, key_ids, valid_at) and self._may_ask(server_name, known):
             await self._fetch_once(server_name, key_ids, valid_at)
             known = await self._load(server_name)
         return {key_id: known.keys[key_id] for key_id in key_ids if key_id in known.keys}
@@ -125,7 +125,7 @@ class Keyring:
         known = await self._load(server_name)
         # The keys of a server that cannot be reached are still worth telling.
         enough = bool(known.keys) and _suffices(known, key_ids or known.keys, until)
-        if not enough and self._may_ask(known):
+        if not enough and self._may_ask(server_name, known):
             await self._fetch_once(server_name, key_ids, until)
             known = await self._load(server_name)
         keys = [key for key_id, key in known.keys.items() if not key_ids or key_id in key_ids]
@@ -144,8 +144,9 @@ class Keyring:
                 found[key_id] = ServerKey(key_id, key, until, expired.get(key_id), 0, b"{}")
         return found
 
-    def _may_ask(self, known: _Known) -> bool:
-        return known.asked_at + REFETCH_PAUSE_MS <= self._clock.now_ms()
+    def _may_ask(self, server_name: str, known: _Known) -> bool:
+        """Whether to ask, or to wait for what somebody else has just asked."""
+        return server_name in self._fetches or known.asked_at + REFETCH_PAUSE_MS <= self._clock.now_ms()
 
     async def _load(self, server_name: str) -> _Known:
         known = self._known.get(server_name)

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,25 @@ def keyring_of(database: Database, network: Network, clock: FrozenClock, *notari
         old_keys=[OldVerifyKey("ed25519:0", bytes(OLD_KEY.verify_key), 5)],
         notaries=notaries,
     )
+
+
+async def test_who_comes_while_keys_are_being_fetched_waits_for_them(
+    database: Database, network: Network, clock: FrozenClock, other: KeyServer
+) -> None:
+    keyring, asked, may_answer = keyring_of(database, network, clock), asyncio.Event(), asyncio.Event()
+
+    async def slowly(*request: Any) -> Any:
+        asked.set()
+        await may_answer.wait()
+        return await other.serve(*request)
+
+    network.servers["other"] = slowly
+    first = asyncio.create_task(keyring.keys("other", ["ed25519:1"], clock.now_ms()))
+    await asked.wait()
+    second = asyncio.create_task(keyring.keys("other", ["ed25519:1"], clock.now_ms()))
+    await asyncio.sleep(0)
+    may_answer.set()
+    assert await first == await second == {"ed25519:1": bytes(other.key.verify_key)}
 
 
 async def test_keys_are_fetched_once_for_all_who_want_them_and_kept(
