@@ -11,7 +11,6 @@ from homeserver.services.directory import Directory
 from homeserver.services.membership import Membership
 from homeserver.web.request import Request
 
-
 # What else a client sends with a join becomes part of the member event.
 _NOT_OF_CLIENTS = ("third_party_signed", "reason", "membership", "join_authorised_via_users_server")
 

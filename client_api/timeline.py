@@ -19,6 +19,9 @@ class TimelineHandlers:
     async def messages(self, request: Request) -> bytes:
         """A page of the room's events in either direction."""
         query = request.query
+        if query.str_("dir") is None:
+            # Who may not read the room is told that, whatever is wrong with the request.
+            await self._timeline.require_readable(request.user.user_id, request.path["roomId"])
         direction = query.require("dir")
         if direction not in ("b", "f"):
             raise InvalidParam("dir must be b or f")

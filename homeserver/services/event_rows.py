@@ -71,6 +71,7 @@ def _place(stored: StoredEvent, position: Position | None, replaces_nid: int | N
         "outlier": stored.outlier,
         "rejected": stored.rejected,
         "soft_failed": stored.soft_failed,
+        "follows_gap": stored.follows_gap,
         "snapshot_id": stored.snapshot_id,
         "notify_seq": stored.notify_seq,
         "thread_notify_seq": stored.thread_notify_seq,

@@ -25,8 +25,9 @@ class StoredEvent:
     """An event and what this server knows of it. Not to be changed by anybody but `PersistEvent`.
 
     `position` is its place in the log (negative where it was backfilled), None for outliers. `snapshot_id` is the state
-    before it (0: no state at all), None where that is not known. `rejected` says why, where it is. `replaces` is the
-    state event that it took the place of. `has_children`: whether clients are shown what relates to it along with it
+    before it (0: no state at all), None where that is not known. `follows_gap`: what it cites was not all there when it
+    came, so what arrived before is not what came before it. `rejected` says why, where it is. `replaces` is the state
+    event that it took the place of. `has_children`: whether clients are shown what relates to it along with it
     (`services.aggregations`), None where nobody has looked. `redacted_because` is the redaction that applies, and then
     `shown` is what may still be shown of the event. `device_id` and `transaction_id` are those of the request that
     sent it.
@@ -39,6 +40,7 @@ class StoredEvent:
     outlier: bool = False
     rejected: str | None = None
     soft_failed: bool = False
+    follows_gap: bool = False
     snapshot_id: int | None = None
     is_local: bool = False
     notify_seq: int = 0
@@ -179,6 +181,7 @@ def _stored(row: Any) -> StoredEvent:
         outlier=row.outlier,
         rejected=row.rejected,
         soft_failed=row.soft_failed,
+        follows_gap=row.follows_gap,
         snapshot_id=row.snapshot_id,
         is_local=row.is_local,
         notify_seq=row.notify_seq,

@@ -42,6 +42,8 @@ class KeyQueries:
         bundles, failures = await self._remote_bundles(user_id, remote, timeout_ms) if remote else ({}, {})
         async with self._database.read(snapshot=True) as tx:
             bundles |= await local_bundles(tx, local, seen_by=user_id, with_names=True)
+        for other in local:
+            bundles.setdefault(other, KeyBundle())  # who has no keys is there, with none
         return {"failures": failures} | answer_of(bundles, wanted)
 
     async def _remote_bundles(

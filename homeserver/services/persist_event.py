@@ -118,12 +118,14 @@ class PersistEvent:
             await self._extend_head(tx, draft, stored, snapshot, position, {**(known or {}), event.event_id: event})
         if position is not None:
             self._count(tx, draft, stored, position, backfilled)
+        missing = await self._missing(tx, event) if position is not None and rejected is None and not is_new else ()
+        stored.follows_gap = bool(missing) and not backfilled
         replaces_nid = None if replaced is None else replaced.nid
         (write_new if existing is None else write_place)(tx, stored, position, replaces_nid)
         self._events.appended(tx, stored)
         tx.after_commit(lambda: self._keep(stored, position))
         if position is not None:
-            await self._finish(tx, draft, stored, is_new)
+            await self._finish(tx, draft, stored, is_new, missing)
         if backfilled and stored.is_accepted and (parent := relation_of(event)[0]) is not None:
             # Nobody is told of history that arrives late, but what is shown with the parent is different now.
             tx.position(Stream.CACHES, CHILDREN + parent)
@@ -277,24 +279,29 @@ class PersistEvent:
             if stored.thread_root is not None:
                 draft.set_thread_seq(stored.thread_root, stored.thread_notify_seq)
 
-    async def _finish(self, tx: Write, draft: HeadDraft, stored: StoredEvent, is_new: bool) -> None:
+    async def _finish(
+        self, tx: Write, draft: HeadDraft, stored: StoredEvent, is_new: bool, missing: Sequence[str]
+    ) -> None:
         """What an event of the timeline brings about, once it is there."""
         if stored.is_accepted and stored.event.redacts is not None:
             await self._redactions.apply(tx, draft, stored)
         if stored.is_local:
             self._members.tell_departed(tx, draft, stored)
         if not is_new and stored.rejected is None:
-            await self._note_missing(tx, draft, stored.event)
+            self._note_missing(draft, stored.event, missing)
             await self._redactions.find_for(tx, draft, stored)
 
-    async def _note_missing(self, tx: Write, draft: HeadDraft, event: Event) -> None:
-        """Keep the backward extremities: what the timeline cites but lacks."""
+    async def _missing(self, tx: Write, event: Event) -> Sequence[str]:
+        """What the event cites but the timeline lacks."""
+        found = await self._events.get_many(event.prev_events, tx)
+        return [i for i in event.prev_events if i not in found or found[i].outlier]
+
+    def _note_missing(self, draft: HeadDraft, event: Event, missing: Sequence[str]) -> None:
+        """Keep the backward extremities."""
         if event.event_id in draft.missing:
             draft.set_missing(event.event_id, None)
-        found = await self._events.get_many(event.prev_events, tx)
-        for event_id in event.prev_events:
-            if event_id not in found or found[event_id].outlier:
-                draft.set_missing(event_id, event.depth)
+        for event_id in missing:
+            draft.set_missing(event_id, event.depth)
 
     def _keep(self, stored: StoredEvent, position: Position | None) -> None:
         stored.position = None if position is None else int(position)

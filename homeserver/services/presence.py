@@ -7,7 +7,7 @@ offline. https://spec.matrix.org/v1.19/client-server-api/#presence
 import asyncio
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -190,6 +190,13 @@ class Presence:
             if state.user_id == user_id or self.share_a_room(user_id, state.user_id):
                 found.append(state)
         return found
+
+    def of_newcomers(self, user_ids: Set[str], upto: int) -> list[PresenceState]:
+        """How those are whom somebody has just come to share a room with, where that is not news after the stamp
+        `upto`. Who is offline need not be told of."""
+        few, many = sorted((user_ids, self._states.keys()), key=len)
+        states = (self._states[user_id] for user_id in few if user_id in many)
+        return [state for state in states if state.state != OFFLINE and state.stamp <= upto]
 
     async def may_see(self, user_id: str, other_id: str) -> bool:
         """Whether a local user shares a room with somebody; from the database where it must be."""

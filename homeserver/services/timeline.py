@@ -91,13 +91,19 @@ class Timeline:
             if len(shown) >= limit or is_over:
                 break
             here = _beyond(places[-1].depth, places[-1].position, backwards)
-        more = not is_over or len(shown) >= limit or (backwards and bool(access.head.missing))
+        # Where a filter leaves events out, only the next page tells that there is nothing more.
+        is_filtered = not wanted.is_unrestricted and bool(shown)
+        more = not is_over or len(shown) >= limit or is_filtered or (backwards and bool(access.head.missing))
         members = await self._members(access, [stored for stored, _ in shown], wanted)
         chunk = await self._written(shown, access, user_id, device_id)
         page: dict[str, Any] = {"chunk": chunk, "start": str(begin), "state": members}
         if more:
             page["end"] = str(here)
         return orjson.dumps(page)
+
+    async def require_readable(self, user_id: str, room_id: str) -> None:
+        """Raises Forbidden for who may read nothing of the room."""
+        await self._access.to_room(user_id, room_id)
 
     async def event(self, user_id: str, room_id: str, event_id: str, device_id: str | None = None) -> bytes:
         """One event as JSON text; raises NotFound also for what the user may not see."""

@@ -20,6 +20,8 @@ events = Table(
     flag("outlier"),
     text("rejected", null=True),
     flag("soft_failed"),
+    # Not all that it cites was there when it came: the timeline has a gap before it.
+    flag("follows_gap"),
     # The state before the event.
     number("snapshot_id", null=True),
     # How many events of the room (of the thread) notified by default, up to and including this one.

@@ -37,6 +37,7 @@ class SomeRequester:
     user_id: str
     device_id: str | None = "DEVICE"
     is_guest: bool = False
+    is_locked: bool = False
     appservice: Any = None
     rate_limited: bool = True
 
@@ -136,7 +137,23 @@ async def test_history_over_http(site: Site) -> None:
     assert (await site.ask("GET", f"/rooms/{quote(room_id)}/context/{quote(sent)}?limit=0"))[0] == 200
     assert (await site.ask("GET", f"/rooms/{quote(room_id)}/messages"))[1]["errcode"] == "M_MISSING_PARAM"
     assert (await site.ask("GET", f"/rooms/{quote(room_id)}/messages?dir=b", token="bob"))[0] == 403
+    assert (await site.ask("GET", f"/rooms/{quote(room_id)}/messages", token="bob"))[0] == 403
     assert (await site.ask("GET", f"/rooms/{quote(room_id)}/event/{quote(sent)}", token="bob"))[0] == 404
+
+
+async def test_only_an_unfiltered_page_knows_that_it_is_the_last(site: Site) -> None:
+    room_id = await site.world.create_room(ALICE)
+    sent = await site.world.send(ALICE, room_id)
+    path = f"/rooms/{quote(room_id)}/messages?dir=b"
+    _, page = await site.ask("GET", path)
+    assert "end" not in page
+    narrow = "&filter=" + quote('{"not_types":["m.room.*"],"types":["m.room.message"]}')
+    assert "end" not in (await site.ask("GET", path + narrow))[1]
+    narrow = "&filter=" + quote('{"types":["m.room.message"]}')
+    _, page = await site.ask("GET", path + narrow)
+    assert [event["event_id"] for event in page["chunk"]] == [sent]
+    _, page = await site.ask("GET", f"{path}{narrow}&from={page['end']}")
+    assert (page["chunk"], "end" in page) == ([], False)
 
 
 async def test_typing_receipts_and_markers_over_http(site: Site) -> None:

@@ -40,13 +40,17 @@ async def test_uploaded_keys_come_back_as_they_were_with_the_name_of_the_device(
     assert keys == device_keys(ALICE, "PHONE") | {"unsigned": {"device_display_name": "Alice's phone"}}
 
 
+async def test_who_has_no_keys_is_in_the_answer_with_none(world: KeysWorld) -> None:
+    assert (await world.queries.query(ALICE, {BOB: ()}, 1000))["device_keys"] == {BOB: {}}
+
+
 async def test_only_the_devices_that_were_asked_for_are_in_the_answer(world: KeysWorld) -> None:
     await world.add_device(ALICE, "PHONE")
     await world.upload(ALICE)
     await world.upload(ALICE, "PHONE")
     answer = await world.queries.query(BOB, {ALICE: ["PHONE", "NONE"], CAROL: []}, 1000)
     assert list(answer["device_keys"][ALICE]) == ["PHONE"]
-    assert CAROL not in answer["device_keys"]
+    assert answer["device_keys"][CAROL] == {}
 
 
 async def test_the_counts_say_how_many_one_time_keys_are_left(world: KeysWorld) -> None:

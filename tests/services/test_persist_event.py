@@ -122,6 +122,24 @@ async def test_resolution_takes_back_a_join(spine: Spine, foreign: Foreign) -> N
     await assert_memory_equals_database(spine, room_id)
 
 
+async def test_an_event_that_cites_what_is_missing_follows_a_gap(spine: Spine, foreign: Foreign) -> None:
+    room_id, tip = await with_zoe(spine, foreign)
+    head = await spine.heads.get(room_id)
+    join = await spine.events.get(tip)
+    assert head is not None
+    assert join is not None
+    missing = "$" + "x" * 43
+    auth = [*join.event.auth_events, tip]
+    message = ("m.room.message", {"body": "hello"})
+    event = foreign.event(head.room_version, room_id, ZOE, *message, prev=[missing], auth=auth, depth=40)
+    assert (await receive(spine, event, backfilled=False)).follows_gap
+    following = await foreign.reply(spine, room_id, ZOE, *message, prev=[event.event_id])
+    assert not (await receive(spine, following)).follows_gap
+    stored = await Spine(spine.database).events.get_many([event.event_id, following.event_id])
+    assert [stored[event_id].follows_gap for event_id in (event.event_id, following.event_id)] == [True, False]
+    assert head.missing == {missing: 40}
+
+
 async def test_rejected_and_soft_failed_events_are_kept_but_change_nothing(spine: Spine, foreign: Foreign) -> None:
     room_id, tip = await with_zoe(spine, foreign)
     rejected = await foreign.reply(spine, room_id, ZOE, "m.room.topic", {"topic": "no"}, "", prev=[tip])

@@ -5,10 +5,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from homeserver.core.event_builder import EventDraft
 from homeserver.runtime.bus import Bus
+from homeserver.services.import_room import ImportRoom
+from homeserver.services.member_rows import MemberRows
 from homeserver.services.persist_event import SentBy
-from storage.database import Database
-from tests.services.sync_world import World, event_ids, joined, user
+from storage import memberships
+from storage.database import Database, Write
+from storage.streams import Stream
+from tests.services.sync_world import SERVER, World, event_ids, joined, user
 
 ALICE, BOB, CAROL = user("alice"), user("bob"), user("carol")
 
@@ -124,6 +129,26 @@ async def test_a_rejected_invite_shows_up_as_left_without_history(world: World) 
     answer = await world.sync(BOB, token)
     assert event_ids(answer["rooms"]["leave"][room_id]["timeline"]) == [leave]
     assert answer["rooms"]["leave"][room_id]["state"]["events"] == []
+
+
+async def test_a_rejected_invite_to_a_room_that_nobody_is_in_shows_up_as_left(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.member(ALICE, room_id, BOB, "invite")
+    token = (await world.sync(BOB))["next_batch"]
+    await world.member(ALICE, room_id, ALICE, "leave")
+    members = MemberRows(world.events, server_name=SERVER)
+    imports = ImportRoom(world.db, world.events, world.state, world.persist, members)
+    head = await world.send_event.require_head(room_id)
+    draft = EventDraft("m.room.member", BOB, {"membership": "leave"}, room_id, BOB)
+    leave = await world.send_event.build(head, draft)
+
+    async def leave_alone(tx: Write) -> None:
+        await imports.membership(tx, await world.send_event.require_draft(tx, room_id), leave)
+
+    await world.db.write(leave_alone)
+    answer = await world.sync(BOB, token)
+    assert event_ids(answer["rooms"]["leave"][room_id]["timeline"]) == [leave.event_id]
+    assert "rooms" not in await world.sync(BOB, answer["next_batch"])
 
 
 async def test_a_gap_is_limited_and_its_state_changes_come_in_state(world: World) -> None:
@@ -243,6 +268,35 @@ async def test_presence_of_who_shares_a_room_is_told(world: World) -> None:
     answer = await world.sync(ALICE, token)
     assert answer["presence"]["events"][0]["sender"] == BOB
     assert answer["presence"]["events"][0]["content"]["presence"] == "online"
+
+
+async def test_presence_of_who_comes_to_share_a_room_is_told_once(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    token = (await world.sync(ALICE, set_presence="online"))["next_batch"]
+    bobs = (await world.sync(BOB, set_presence="online"))["next_batch"]
+    await world.join(BOB, room_id)
+    answer = await world.sync(ALICE, token)
+    assert BOB in {event["sender"] for event in answer["presence"]["events"]}
+    assert "presence" not in await world.sync(ALICE, answer["next_batch"])
+    answer = await world.sync(BOB, bobs)
+    assert ALICE in {event["sender"] for event in answer["presence"]["events"]}
+    assert "presence" not in await world.sync(BOB, answer["next_batch"])
+
+
+async def test_that_a_room_was_left_is_told_though_it_is_forgotten_already(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    token = (await world.sync(BOB))["next_batch"]
+    leave = await world.member(BOB, room_id, BOB, "leave")
+
+    async def forget(tx: Write) -> None:
+        memberships.forget(tx, (await world.heads.draft(tx, room_id)).room_nid, BOB)
+        tx.position(Stream.MEMBERSHIPS, BOB)
+
+    await world.db.write(forget)
+    answer = await world.sync(BOB, token)
+    assert event_ids(answer["rooms"]["leave"][room_id]["timeline"]) == [leave]
+    assert "rooms" not in await world.sync(BOB, answer["next_batch"])
 
 
 async def test_a_token_older_than_the_process_is_served_from_the_database(world: World) -> None:

@@ -15,12 +15,13 @@ from homeserver.core.tokens import SyncToken
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.account_data import AccountData, UserData
 from homeserver.services.notifier import Notifier
-from homeserver.services.presence import Presence
+from homeserver.services.presence import Presence, PresenceState
 from homeserver.services.sync.answer import Answer
 from homeserver.services.sync.device_lists import DeviceLists
 from homeserver.services.sync.device_messages import DeviceMessages
 from homeserver.services.sync.invitations import Invitations
 from homeserver.services.sync.request import SyncRequest
+from homeserver.services.sync.room_sections import RoomDraft
 from homeserver.services.sync.rooms import Rooms
 from homeserver.services.sync.selection import Selection, select_all, select_changed
 from homeserver.services.sync.sources import KeyCounts
@@ -125,10 +126,10 @@ class SyncEngine:
         upto, stamp = self._notifier.position, self._notifier.ephemeral
         selection = self._select(request, user, data, upto, with_news)
         answer = Answer(SyncToken(upto, stamp))
-        if request.filter.presence.limit != 0 and self._presence.is_enabled:
-            self._add_presence(request, answer)
+        presence = self._presence_since(request)
         self._add_account_data(request, answer, data, upto)
         drafts = await self._rooms.add(request, answer, user, data, selection)
+        self._add_presence(request, answer, presence, drafts)
         if selection.invited or selection.knocked:
             await self._invitations.add(answer, user, data, selection)
         await self._device_messages.add(request, answer, user, upto)
@@ -153,13 +154,25 @@ class SyncEngine:
         news += [row.room_id for row in data.changed(since.position, upto) if row.room_id]
         return select_changed(user, request, upto, news)
 
-    def _add_presence(self, request: SyncRequest, answer: Answer) -> None:
-        stamp = 0 if request.since is None else request.since.ephemeral
-        events = [
-            self._presence.event(state)
-            for state in self._presence.changed_since(stamp, request.user_id)
-            if request.filter.presence.allows("m.presence", state.user_id)
-        ]
+    def _presence_since(self, request: SyncRequest) -> list[PresenceState] | None:
+        """What changed; None where the client does not want to know."""
+        if request.filter.presence.limit == 0 or not self._presence.is_enabled:
+            return None
+        return self._presence.changed_since(0 if request.since is None else request.since.ephemeral, request.user_id)
+
+    def _add_presence(
+        self, request: SyncRequest, answer: Answer, changed: list[PresenceState] | None, drafts: Sequence[RoomDraft]
+    ) -> None:
+        """What changed, and how those are who have come to share a room with the user."""
+        if changed is None:
+            return
+        if request.since is not None:
+            told = {state.user_id for state in changed}
+            newcomers = self._rooms.newcomers(drafts) - told
+            if newcomers:
+                changed = changed + self._presence.of_newcomers(newcomers, answer.token.ephemeral)
+        wanted = request.filter.presence
+        events = [self._presence.event(state) for state in changed if wanted.allows("m.presence", state.user_id)]
         if events:
             answer.set_events("presence", events)
 

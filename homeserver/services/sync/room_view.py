@@ -62,6 +62,10 @@ def view_timeline(
     events = log.between(after, span.upto)
     # What the log does not hold is history for a new room, and a gap for another.
     has_more = log.floor > after
+    gap = next((index for index in range(len(events) - 1, -1, -1) if events[index].follows_gap), None)
+    if gap is not None:
+        # Only what came without a break: the rest is history, for which the server asks others when a client does.
+        events, has_more = events[gap:], True
     if hidden or ignored or not wanted.is_unrestricted:
         events = [e for e in events if _is_shown(e, wanted, hidden, ignored, log.room_id)]
     limit = 10 if wanted.limit is None else wanted.limit
@@ -70,9 +74,10 @@ def view_timeline(
         has_more = True
     if events:
         first = events[0]
-        assert first.position is not None
-        prev_batch = str(PaginationToken.before(first.event.depth, first.position))
-        return TimelineView(tuple(events), has_more, prev_batch, first.position)
+        # What has no place in the timeline is shown alone, where it came to be known.
+        position = span.upto if first.position is None else first.position
+        prev_batch = str(PaginationToken.before(first.event.depth, position))
+        return TimelineView(tuple(events), has_more, prev_batch, position)
     return TimelineView((), has_more, _token_after(log, span.upto), span.upto + 1)
 
 

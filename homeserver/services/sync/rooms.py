@@ -21,7 +21,7 @@ from homeserver.services.sync.users import SyncUser
 from homeserver.services.typing import Typing
 from homeserver.services.unread_counts import UnreadCounts
 from homeserver.services.visibility import Visibility
-from storage import timeline
+from storage import memberships, timeline
 from storage.database import Database
 from storage.read_marks import MAIN
 
@@ -74,6 +74,16 @@ class Rooms:
     def default_push_rules(self, user_id: str) -> bytes:
         """The m.push_rules event of a user who never changed them."""
         return orjson.dumps({"type": "m.push_rules", "content": {"global": default_ruleset(user_id)}})
+
+    def newcomers(self, drafts: Iterable[RoomDraft]) -> set[str]:
+        """Who has come to share a room with the reader: everybody in a room that is new, who joined another."""
+        found: set[str] = set()
+        for draft in drafts:
+            if not draft.span.is_new:
+                found.update(user_id for user_id in map(_arrival, draft.member_changes()) if user_id is not None)
+            elif (head := self._heads.cached(draft.room_id)) is not None:
+                found.update(head.joined)
+        return found
 
     # --- their sections
 
@@ -173,21 +183,39 @@ class Rooms:
 
     async def _draft_left(self, request: SyncRequest, data: UserData, room: LeftRoom) -> RoomDraft | None:
         head = await self._heads.get(room.room_id)
-        if head is None or not head.state:
+        if head is None:
             return None
+        if not room.was_joined:
+            return await self._draft_end(request, room, head)
         limit = request.filter.room.timeline.limit
         since = None if room.span.is_new else room.span.since
         log = await self._logs.up_to(room.room_id, room.nid, 10 if limit is None else limit, since, room.span.upto)
         end = room.span.upto + 1
-        memberships, hidden = await self._look(request, log, room.span, end, is_joined=room.was_joined)
-        if not room.was_joined:
-            # There was only an invite: its end is all there is to see.
-            alone = frozenset(e.event_id for e in log.events if e.event_id != room.event_id)
-            span = Span(room.span.upto - 1, room.span.upto, is_full=False, is_new=False)
-            draft = self._sections.draft(request, log, head, span, end, memberships, alone | hidden, _NOTHING)
-            draft.state.clear()
-            return draft
+        memberships, hidden = await self._look(request, log, room.span, end, is_joined=True)
         return self._sections.draft(request, log, head, room.span, end, memberships, hidden, data.ignored)
+
+    async def _draft_end(self, request: SyncRequest, room: LeftRoom, head: RoomNow) -> RoomDraft | None:
+        """There was only an invite or a knock: the event that ended it is all there is to see. It may be no part of
+        the timeline, where this server is not in the room."""
+        stored = await self._ending(request.user_id, room)
+        if stored is None:
+            return None
+        upto = room.span.upto
+        span = Span(upto - 1, upto, is_full=False, is_new=False)
+        log = RoomLog(room.room_id, upto - 1, upto, events=[stored], positions=[upto])
+        seen = {stored.event_id: stored.event.membership or "leave"}
+        draft = self._sections.draft(request, log, head, span, upto + 1, seen, _NOTHING, _NOTHING)
+        draft.state.clear()
+        return draft
+
+    async def _ending(self, user_id: str, room: LeftRoom) -> StoredEvent | None:
+        if room.event_id is not None:
+            return await self._events.get(room.event_id)
+        async with self._db.read() as tx:
+            member = await memberships.membership_of(tx, room.room_id, user_id)
+        if member is None or member.membership not in ("leave", "ban"):
+            return None
+        return (await self._events.get_many_by_nid((member.event_nid,))).get(member.event_nid)
 
     async def _look(
         self,
@@ -232,7 +260,7 @@ class Rooms:
         is_quiet = not draft.timeline.events and not draft.state and not draft.timeline.limited
         if is_quiet and not ephemeral and not account and not draft.span.is_full and not self._is_read(request, room):
             return
-        if ephemeral:
+        if ephemeral or draft.span.is_full:
             parts.append(b'"ephemeral":{"events":[%b]}' % b",".join(ephemeral))
         if account:
             parts.append(b'"account_data":{"events":[%b]}' % b",".join(account))
@@ -285,6 +313,12 @@ class Rooms:
 _COUNT = b'{"highlight_count":%d,"notification_count":%d}'
 _COUNTS = b'"unread_notifications":' + _COUNT
 _NOTHING: frozenset[str] = frozenset()
+
+
+def _arrival(stored: StoredEvent) -> str | None:
+    """Who joined by a member event."""
+    is_join = stored.event.membership == "join" and (stored.replaces is None or stored.replaces.membership != "join")
+    return stored.event.state_key if is_join else None
 
 
 def _changes_members(draft: RoomDraft) -> bool:
