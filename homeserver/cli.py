@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Never, Protocol
 
 if TYPE_CHECKING:
     from homeserver.config import Config
@@ -83,9 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str, run: object
-) -> argparse.ArgumentParser:
+class _Commands(Protocol):
+    """What `add_subparsers` returns."""
+
+    def add_parser(self, name: str, *, help: str, description: str) -> argparse.ArgumentParser: ...  # noqa: A002 (theirs)
+
+
+def _command(commands: _Commands, name: str, text: str, run: object) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     default = os.environ.get("HEARTH_CONFIG", DEFAULT_CONFIG)
     parser.add_argument(

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Executable, Row, Table, select
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from homeserver.runtime.bus import Bus, Hint
 from homeserver.runtime.telemetry import add_db_ms
@@ -26,6 +27,8 @@ from storage.tables import id_blocks, rooms, stream_position
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+AnyRow = Row[*tuple[Any, ...]]
+"""A row of a select; its columns are attributes."""
 
 # Ids that a process may hand out in its life: it takes them all when it starts.
 _ID_BLOCK = 1 << 32
@@ -61,16 +64,16 @@ class Position:
 class Read:
     """What a reader may do. Statements are SQLAlchemy Core's."""
 
-    def __init__(self, database: "Database") -> None:
+    def __init__(self, database: "Database", connection: Any = None) -> None:
         self._database = database
-        self._connection: Any = None
+        self._connection = connection
 
-    async def fetch_all(self, statement: Executable) -> Sequence[Row[Any]]:
+    async def fetch_all(self, statement: Executable) -> Sequence[AnyRow]:
         """Every row."""
         with _counted():
             return (await (await self._connected()).execute(statement)).fetchall()
 
-    async def fetch_one(self, statement: Executable) -> Row[Any] | None:
+    async def fetch_one(self, statement: Executable) -> AnyRow | None:
         """The first row, None where there is none."""
         rows = await self.fetch_all(statement)
         return rows[0] if rows else None
@@ -95,6 +98,20 @@ class _Deferred:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Outcome:
+    """What one operation of a batch did, and wants to be done."""
+
+    has_savepoint: bool = False
+    deferred: list[_Deferred] = field(default_factory=list)
+    last_of_table: dict[str, _Deferred] = field(default_factory=dict)
+    hints: list[tuple[Stream, Position, tuple[str, ...], Any]] = field(default_factory=list)
+    positions: list[Position] = field(default_factory=list)
+    after_commit: list[Callable[[], None]] = field(default_factory=list)
+    on_undo: list[Callable[[], None]] = field(default_factory=list)
+    before_commit: "dict[str, Callable[[Write], None]]" = field(default_factory=dict)
+
+
 class Write(Read):
     """What one operation of a batch may do.
 
@@ -103,17 +120,10 @@ class Write(Read):
     both are undone and the rest of the batch goes on.
     """
 
-    def __init__(self, database: "Database", batch: "_Batch") -> None:
+    def __init__(self, database: "Database", batch: "_Batch", outcome: _Outcome) -> None:
         super().__init__(database)
         self._batch = batch
-        self._has_savepoint = False
-        self._deferred: list[_Deferred] = []
-        self._last_of_table: dict[str, _Deferred] = {}
-        self._hints: list[tuple[Stream, Position, tuple[str, ...], Any]] = []
-        self._positions: list[Position] = []
-        self._after_commit: list[Callable[[], None]] = []
-        self._on_undo: list[Callable[[], None]] = []
-        self._before_commit: dict[str, Callable[[Write], None]] = {}
+        self._outcome = outcome
 
     @property
     def batch(self) -> dict[str, Any]:
@@ -127,9 +137,9 @@ class Write(Read):
     async def execute(self, statement: Executable) -> int:
         """Run a statement now; returns how many rows it changed."""
         connection = await self._connected()
-        if not self._has_savepoint:
+        if not self._outcome.has_savepoint:
             await connection.exec_driver_sql("SAVEPOINT operation")
-            self._has_savepoint = True
+            self._outcome.has_savepoint = True
         with _counted():
             result = await connection.execute(statement)
         return int(result.rowcount)
@@ -153,27 +163,27 @@ class Write(Read):
     def position(self, stream: Stream, *keys: str, payload: Any = None) -> Position:
         """The next place in the log, for the rows of one fact; `keys` and `payload` go into the hint of the commit."""
         position = Position(backwards=False)
-        self._positions.append(position)
-        self._hints.append((stream, position, keys, payload))
+        self._outcome.positions.append(position)
+        self._outcome.hints.append((stream, position, keys, payload))
         return position
 
     def backwards_position(self) -> Position:
         """The next place before the log's beginning, for history that arrives late. Nobody is told."""
         position = Position(backwards=True)
-        self._positions.append(position)
+        self._outcome.positions.append(position)
         return position
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Have `callback` called after the commit, before anybody is told or answered."""
-        self._after_commit.append(callback)
+        self._outcome.after_commit.append(callback)
 
     def on_undo(self, callback: Callable[[], None]) -> None:
         """Have `callback` called if this operation alone is undone: what it left in `batch` has to go. Latest first."""
-        self._on_undo.append(callback)
+        self._outcome.on_undo.append(callback)
 
     def before_commit(self, name: str, callback: "Callable[[Write], None]") -> None:
         """Have `callback` write what the batch as a whole needs to be written, once for each `name` and batch."""
-        self._before_commit[name] = callback
+        self._outcome.before_commit[name] = callback
 
     def _put(self, table: Table, row: dict[str, Any], *, upsert: bool) -> None:
         if not upsert:
@@ -183,28 +193,16 @@ class Write(Read):
 
     def _later(self, table: Table, shape: tuple[Any, ...], row: dict[str, Any]) -> None:
         """Join the rows of the same shape, unless something else was done to the table since."""
-        last = self._last_of_table.get(table.name)
+        outcome = self._outcome
+        last = outcome.last_of_table.get(table.name)
         if last is None or last.shape != shape:
             sql, order = self._database.engine.statement(table, *shape)
-            last = self._last_of_table[table.name] = _Deferred(table, shape, sql, order)
-            self._deferred.append(last)
+            last = outcome.last_of_table[table.name] = _Deferred(table, shape, sql, order)
+            outcome.deferred.append(last)
         last.rows.append(row)
 
     async def _connected(self) -> Any:
         return await self._batch.begin()
-
-    async def _undo(self) -> None:
-        for callback in reversed(self._on_undo):
-            callback()
-        if self._has_savepoint:
-            connection = await self._connected()
-            await connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
-            await connection.exec_driver_sql("RELEASE SAVEPOINT operation")
-
-    async def _keep(self) -> None:
-        if self._has_savepoint:
-            await (await self._connected()).exec_driver_sql("RELEASE SAVEPOINT operation")
-        self._batch.take(self)
 
 
 def _as_keys(key: dict[str, Any]) -> dict[str, Any]:
@@ -213,7 +211,11 @@ def _as_keys(key: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def _missing_defaults(table: Table, columns: tuple[str, ...]) -> dict[str, Any]:
-    return {c.name: c.default.arg for c in table.columns if c.default is not None and c.name not in columns}
+    return {
+        column.name: column.default.arg
+        for column in table.columns
+        if isinstance(column.default, ScalarElementColumnDefault) and column.name not in columns
+    }
 
 
 class _Batch:
@@ -224,7 +226,7 @@ class _Batch:
         self._connection = connection
         self._begun = False
         self._locked: dict[int, int | None] = {}
-        self._kept: list[Write] = []
+        self._kept: list[_Outcome] = []
         self.shared: dict[str, Any] = {}
 
     async def begin(self) -> Any:
@@ -254,14 +256,31 @@ class _Batch:
         await self.lock_rooms((room_nid,))
         return self._locked.get(room_nid)
 
-    def take(self, write: Write) -> None:
-        """Let the operation's rows be part of what is committed."""
-        self._kept.append(write)
+    async def decide(self, operation: Callable[[Write], Awaitable[Any]]) -> Any:
+        """What the operation returns; what it did becomes part of the batch. When it raises, nothing of it is left."""
+        outcome = _Outcome()
+        try:
+            result = await operation(Write(self._database, self, outcome))
+        except Exception as error:
+            if not _is_transient(error):  # or the whole batch is undone
+                await self._undo(outcome)
+            raise
+        if outcome.has_savepoint:
+            await self._connection.exec_driver_sql("RELEASE SAVEPOINT operation")
+        self._kept.append(outcome)
+        return result
+
+    async def _undo(self, outcome: _Outcome) -> None:
+        for callback in reversed(outcome.on_undo):
+            callback()
+        if outcome.has_savepoint:
+            await self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
+            await self._connection.exec_driver_sql("RELEASE SAVEPOINT operation")
 
     async def commit(self) -> list[Hint]:
         """Write what was put off, commit, and say what is new."""
         self._summarise()
-        positions = [p for write in self._kept for p in write._positions]
+        positions = [p for outcome in self._kept for p in outcome.positions]
         forwards = [p for p in positions if not p.backwards]
         backwards = [p for p in positions if p.backwards]
         groups = self._grouped()
@@ -277,20 +296,20 @@ class _Batch:
                 )
             self._begun = False
         _give_out(forwards, first, backwards, back)
-        return [Hint(s, int(p), keys, payload) for w in self._kept for s, p, keys, payload in w._hints]
+        return [Hint(s, int(p), keys, payload) for o in self._kept for s, p, keys, payload in o.hints]
 
     def _summarise(self) -> None:
-        callbacks = {name: c for write in self._kept for name, c in write._before_commit.items()}
+        callbacks = {name: c for outcome in self._kept for name, c in outcome.before_commit.items()}
         if callbacks:
-            summary = Write(self._database, self)
+            summary = _Outcome()
             for callback in callbacks.values():
-                callback(summary)
+                callback(Write(self._database, self, summary))
             self._kept.append(summary)
 
     def after_commit(self) -> None:
         """Install what the operations want installed."""
-        for write in self._kept:
-            for callback in write._after_commit:
+        for outcome in self._kept:
+            for callback in outcome.after_commit:
                 callback()
 
     async def roll_back(self) -> None:
@@ -303,8 +322,8 @@ class _Batch:
         """The same shape of row from several operations goes out together; the order of a table's own changes stays."""
         last_of_table: dict[str, _Deferred] = {}
         groups: list[_Deferred] = []
-        for write in self._kept:
-            for deferred in write._deferred:
+        for outcome in self._kept:
+            for deferred in outcome.deferred:
                 last = last_of_table.get(deferred.table.name)
                 if last is None or last.shape != deferred.shape:
                     last = _Deferred(deferred.table, deferred.shape, deferred.sql, deferred.order)
@@ -388,9 +407,8 @@ class Database:
     @asynccontextmanager
     async def read(self, *, snapshot: bool = False) -> AsyncIterator[Read]:
         """A connection to read from; with `snapshot` all statements see the same moment."""
-        read = Read(self)
         async with self.engine.connect() as connection:
-            read._connection = connection
+            read = Read(self, connection)
             if not snapshot:
                 yield read
                 return
@@ -468,7 +486,7 @@ class Database:
             batch = _Batch(self, connection)
             try:
                 await batch.lock_rooms({nid for job in jobs for nid in job.rooms})
-                outcomes = [await self._decide(batch, job) for job in jobs]
+                outcomes = [await _decide(batch, job) for job in jobs]
                 hints = await batch.commit()
             except BaseException:
                 await batch.roll_back()
@@ -481,17 +499,15 @@ class Database:
             elif not job.answer.done():
                 job.answer.set_result(result)
 
-    async def _decide(self, batch: _Batch, job: _Job) -> tuple[Any, Exception | None]:
-        write = Write(self, batch)
-        try:
-            result = await job.operation(write)
-        except Exception as error:
-            if _is_transient(error):
-                raise
-            await write._undo()
-            return None, error
-        await write._keep()
-        return result, None
+
+async def _decide(batch: _Batch, job: _Job) -> tuple[Any, Exception | None]:
+    """What the operation returned, or what it raised; that which undoes the whole batch is raised on."""
+    try:
+        return await batch.decide(job.operation), None
+    except Exception as error:
+        if _is_transient(error):
+            raise
+        return None, error
 
 
 def _refuse(job: _Job, error: Exception) -> None:

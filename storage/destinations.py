@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, exists, or_, select
+from sqlalchemy import and_, delete, exists, or_, select
 
-from storage.database import Read, Write
+from storage.database import AnyRow, Read, Write
 from storage.receipts import Receipt
 from storage.tables import (
     destination_events,
@@ -106,7 +106,7 @@ _EVENTS = select(
 _TO_SEND = and_(events.c.is_local.is_(True), events.c.rejected.is_(None))
 
 
-def _event(row: Row[Any]) -> OutboundEvent:
+def _event(row: AnyRow) -> OutboundEvent:
     return OutboundEvent(
         row.position, row.event_nid, row.event_id, row.room_nid, row.type, row.state_key, row.sender, row.body
     )

@@ -5,11 +5,28 @@ is one call in the connection's thread, on PostgreSQL one pipelined `executemany
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Table, bindparam, delete, event, insert, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Float,
+    FromClause,
+    Table,
+    bindparam,
+    column,
+    delete,
+    event,
+    func,
+    insert,
+    literal_column,
+    update,
+)
+from sqlalchemy import table as lightweight_table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -88,19 +105,35 @@ class Engine:
 
         The row of the counter stays locked until the commit: that is what puts positions in the order of commits.
         """
-        raw = (await connection.get_raw_connection()).driver_connection
+        raw = await _driver_connection(connection)
         if self.is_sqlite:
             # The driver's own way to run something in the connection's thread: one hop a batch, not one a statement.
             return await raw._execute(_finish_sqlite, raw._conn, begun, places, plan)
         return await _finish_postgresql(raw, begun, places, plan)
 
+    def full_text(
+        self, table: Table, key: str, terms: Sequence[Sequence[str]], *, beginnings: bool = False
+    ) -> "FullText":
+        """How to find rows of a table that has an index of words (`make_full_text_indexes`).
+
+        `key` is the column that the index knows rows by; `terms` hold words of letters and digits only, all of which
+        must be there: in a term one after the other, or with `beginnings` as beginnings of words, anywhere.
+        """
+        if self.is_sqlite:
+            return _full_text_sqlite(table, key, terms, beginnings)
+        return _full_text_postgresql(table, terms, beginnings)
+
     async def roll_back(self, connection: AsyncConnection) -> None:
         """End the transaction begun by hand, undoing it."""
-        raw = (await connection.get_raw_connection()).driver_connection
+        raw = await _driver_connection(connection)
         if self.is_sqlite:
             await raw._execute(_roll_back_sqlite, raw._conn)
         else:
             await raw.execute("ROLLBACK")
+
+
+async def _driver_connection(connection: AsyncConnection) -> Any:
+    return (await connection.get_raw_connection()).driver_connection
 
 
 _TAKE = "UPDATE stream_position SET value = value + {n} WHERE id = {id} RETURNING value"
@@ -148,7 +181,8 @@ async def _finish_postgresql(
 async def _take_postgresql(raw: asyncpg.Connection, count: int, row: int) -> int:
     if not count:
         return 0
-    return int(await raw.fetchval(_TAKE.format(n=count, id=row))) - count
+    newest: Any = await raw.fetchval(_TAKE.format(n=count, id=row))
+    return int(newest) - count
 
 
 def _sqlite_engine(url: str, readers: int) -> AsyncEngine:
@@ -199,3 +233,66 @@ def _postgresql_engine(url: str, readers: int) -> AsyncEngine:
         pool_pre_ping=False,
         connect_args=arguments,
     )
+
+
+# --- full text
+
+
+@dataclass(frozen=True, slots=True)
+class FullText:
+    """Select from `source` `where` the row matches; `rank` grows with how well it does."""
+
+    source: FromClause
+    where: ColumnElement[bool]
+    rank: ColumnElement[float]
+
+
+def make_full_text_indexes(connection: Connection) -> None:
+    """Make an index of words for each table that has one; it follows the table by itself."""
+    for table, key in (("search_documents", "event_nid"), ("directory_entries", "entry_id")):
+        for statement in _full_text_index(connection.dialect.name == "sqlite", table, key):
+            connection.exec_driver_sql(statement)
+
+
+def is_full_text(name: str) -> bool:
+    """Whether a table or index of the database is one that `make_full_text_indexes` makes, or a part of one."""
+    return name.startswith("words_of_")
+
+
+def _full_text_index(is_sqlite: bool, table: str, key: str) -> Iterator[str]:
+    index = f"words_of_{table}"
+    if not is_sqlite:
+        yield f"CREATE INDEX {index} ON {table} USING gin (to_tsvector('simple', words))"
+        return
+    options = f"content='{table}', content_rowid='{key}', tokenize=\"unicode61 categories 'L* N* M* Co'\""
+    add = f"INSERT INTO {index} (rowid, words) VALUES (new.{key}, new.words);"
+    drop = f"INSERT INTO {index} ({index}, rowid, words) VALUES ('delete', old.{key}, old.words);"
+    yield f"CREATE VIRTUAL TABLE {index} USING fts5 (words, {options})"
+    yield f"CREATE TRIGGER {index}_insert AFTER INSERT ON {table} BEGIN {add} END"
+    yield f"CREATE TRIGGER {index}_delete AFTER DELETE ON {table} BEGIN {drop} END"
+    yield f"CREATE TRIGGER {index}_update AFTER UPDATE ON {table} BEGIN {drop} {add} END"
+
+
+def _full_text_sqlite(table: Table, key: str, terms: Sequence[Sequence[str]], beginnings: bool) -> FullText:
+    name = f"words_of_{table.name}"
+    index = lightweight_table(name, column("rowid", BigInteger))
+    if beginnings:
+        wanted = " ".join(f'"{word}" *' for term in terms for word in term)
+    else:
+        wanted = " ".join('"' + " ".join(term) + '"' for term in terms)
+    return FullText(
+        table.join(index, index.c.rowid == table.c[key]),
+        literal_column(name).bool_op("MATCH")(wanted),
+        -literal_column(f"bm25({name})", Float),
+    )
+
+
+def _full_text_postgresql(table: Table, terms: Sequence[Sequence[str]], beginnings: bool) -> FullText:
+    language = literal_column("'simple'")
+    if beginnings:
+        wanted = " & ".join(f"'{word}':*" for term in terms for word in term)
+    else:
+        wanted = " & ".join("(" + " <-> ".join(f"'{word}'" for word in term) + ")" for term in terms)
+    words = func.to_tsvector(language, table.c.words)
+    query = func.to_tsquery(language, wanted)
+    return FullText(table, words.bool_op("@@")(query), func.ts_rank(words, query, type_=Float))

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, exists, select
+from sqlalchemy import and_, exists, select
 
-from storage.database import Read
+from storage.database import AnyRow, Read
 from storage.tables import event_bodies, event_relations, events, redactions, rooms
 
 # Relations whose events clients are shown along with the event that they relate to.
@@ -45,10 +45,10 @@ _LOAD = select(
 )
 
 
-async def load(tx: Read, event_ids: Iterable[str]) -> list[Row[Any]]:
+async def load(tx: Read, event_ids: Iterable[str]) -> list[AnyRow]:
     """Rows of the events that exist: all columns of `events`, room_version, body, and the bodies of what the event
     replaced (replaced_id, replaced_body) and of what redacted it (redaction_body), and whether it has_children."""
-    found: list[Row[Any]] = []
+    found: list[AnyRow] = []
     for ids in chunks(event_ids):
         found += await tx.fetch_all(_LOAD.where(events.c.event_id.in_(ids)))
     return found

@@ -2,11 +2,10 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import func, select
 
-from storage.database import Position, Read, Write
+from storage.database import AnyRow, Position, Read, Write
 from storage.events import chunks
 from storage.tables import invited_rooms_state, memberships, rooms
 
@@ -30,7 +29,7 @@ class Membership:
 _COLUMNS = select(memberships, rooms.c.room_id).join(rooms, rooms.c.room_nid == memberships.c.room_nid)
 
 
-def _membership(row: Row[Any]) -> Membership:
+def _membership(row: AnyRow) -> Membership:
     return Membership(
         room_nid=row.room_nid,
         room_id=row.room_id,
@@ -85,7 +84,7 @@ async def joined_room_ids(tx: Read, user_id: str) -> list[str]:
     return [row.room_id for row in await tx.fetch_all(statement)]
 
 
-async def joined_members(tx: Read, room_nid: int) -> Sequence[Row[Any]]:
+async def joined_members(tx: Read, room_nid: int) -> Sequence[AnyRow]:
     """(user_id, display_name, avatar_url) of everybody who is joined."""
     statement = select(memberships.c.user_id, memberships.c.display_name, memberships.c.avatar_url)
     return await tx.fetch_all(statement.where(memberships.c.room_nid == room_nid, memberships.c.membership == "join"))

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import delete, select
 
-from storage.database import Position, Read, Write
+from storage.database import AnyRow, Position, Read, Write
 from storage.tables import events, memberships, pushers, rooms
 
 
@@ -103,10 +103,10 @@ async def events_for(tx: Read, user_id: str, after: int, upto: int, limit: int) 
     return [(position, event_id) for position, event_id in reversed(await tx.fetch_all(statement))]
 
 
-async def invites_after(tx: Read, user_ids: Sequence[str], after: int, upto: int) -> Sequence[Row[Any]]:
+async def invites_after(tx: Read, user_ids: Sequence[str], after: int, upto: int) -> Sequence[AnyRow]:
     """(position, user_id, event_id) of invites to rooms that no user of this server is in, of (after, upto]."""
     member = memberships.c
-    found: list[Row[Any]] = []
+    found: list[AnyRow] = []
     for start in range(0, len(user_ids), 500):
         statement = (
             select(member.position, member.user_id, events.c.event_id)

@@ -1,11 +1,10 @@
 """Rooms and their heads: versions, extremities, servers, threads."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import Row, and_, func, or_, select
+from sqlalchemy import and_, func, or_, select
 
-from storage.database import Read, Write
+from storage.database import AnyRow, Read, Write
 from storage.tables import (
     backward_extremities,
     current_state,
@@ -19,12 +18,12 @@ from storage.tables import (
 )
 
 
-async def by_id(tx: Read, room_id: str) -> Row[Any] | None:
+async def by_id(tx: Read, room_id: str) -> AnyRow | None:
     """The row of a room: all columns of `rooms`."""
     return await tx.fetch_one(select(rooms).where(rooms.c.room_id == room_id))
 
 
-async def by_nid(tx: Read, room_nid: int) -> Row[Any] | None:
+async def by_nid(tx: Read, room_nid: int) -> AnyRow | None:
     """The row of a room by its integer id."""
     return await tx.fetch_one(select(rooms).where(rooms.c.room_nid == room_nid))
 
@@ -74,7 +73,7 @@ async def set_public(tx: Write, room_id: str, is_public: bool) -> None:
     await tx.execute(rooms.update().where(rooms.c.room_id == room_id).values(is_public=is_public))
 
 
-async def public_rooms(tx: Read, *, after: tuple[int, int] | None, forwards: bool, limit: int) -> Sequence[Row[Any]]:
+async def public_rooms(tx: Read, *, after: tuple[int, int] | None, forwards: bool, limit: int) -> Sequence[AnyRow]:
     """Published rooms that somebody is in, the largest first: at most `limit` beyond `after` (joined_count, room_nid).
 
     Backwards, the rooms before it, the nearest first. Rows are those of `rooms`.
@@ -98,7 +97,7 @@ async def count_public_rooms(tx: Read) -> int:
     return int(await tx.fetch_value(statement))
 
 
-async def state_bodies(tx: Read, room_nids: Sequence[int], keys: Sequence[str]) -> Sequence[Row[Any]]:
+async def state_bodies(tx: Read, room_nids: Sequence[int], keys: Sequence[str]) -> Sequence[AnyRow]:
     """(room_nid, type, body) of the current state events of these types with the empty state key; not redacted ones."""
     statement = (
         select(current_state.c.room_nid, current_state.c.type, event_bodies.c.body)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Select, and_, func, or_, select, tuple_
+from sqlalchemy import and_, func, or_, select, tuple_
 
 from homeserver.core.tokens import PaginationToken
 from storage.database import Read
@@ -167,7 +167,7 @@ async def page(
         conditions.append(table.type.in_(list(types)))
     if senders is not None:
         conditions.append(table.sender.in_(list(senders)))
-    statement: Select[tuple[str, int, int]] = select(table.event_id, table.depth, table.position).where(*conditions)
+    statement = select(table.event_id, table.depth, table.position).where(*conditions)
     order = (table.depth.desc(), table.position.desc()) if backwards else (table.depth, table.position)
     return [Place(*row) for row in await tx.fetch_all(statement.order_by(*order).limit(limit))]
 

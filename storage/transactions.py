@@ -1,11 +1,10 @@
 """The answers to requests that must happen only once."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import delete, select
 
-from storage.database import Read, Write
+from storage.database import AnyRow, Read, Write
 from storage.tables import transactions
 
 
@@ -18,7 +17,7 @@ async def result_of(tx: Read, user_id: str, device_id: str, key: str) -> bytes |
     return None if value is None else bytes(value)
 
 
-async def newest_of(tx: Read, user_id: str, device_id: str, limit: int) -> Sequence[Row[Any]]:
+async def newest_of(tx: Read, user_id: str, device_id: str, limit: int) -> Sequence[AnyRow]:
     """(key, result) of the device's newest requests."""
     statement = (
         select(transactions.c.key, transactions.c.result)

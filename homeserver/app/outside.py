@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import aiohttp
+
 from federation.outbound.client import FederationClient
 from federation.outbound.discovery import Discovery
 from federation.outbound.dns import DnsServiceRecords
@@ -51,10 +53,7 @@ def look_outside(base: Foundation, transport: Transport | None = None) -> Outsid
         base.clock,
         server_name=base.server_name,
         signing_key=base.signing_key,
-        old_keys=[
-            OldVerifyKey(old.key_id, bytes_of_base64(old.public_key), old.expired_ts)
-            for old in base.config.server.old_signing_keys
-        ],
+        old_keys=_old_keys(base),
         validity_s=base.config.server.key_validity,
         notaries=config.trusted_key_servers,
         cached_servers=base.config.caches.server_keys,
@@ -64,12 +63,21 @@ def look_outside(base: Foundation, transport: Transport | None = None) -> Outsid
     )
 
 
+def _old_keys(base: Foundation) -> list[OldVerifyKey]:
+    """Keys of earlier days. That they are base64 was checked when the config was read."""
+    return [
+        OldVerifyKey(old.key_id, public_key, old.expired_ts)
+        for old in base.config.server.old_signing_keys
+        if (public_key := bytes_of_base64(old.public_key)) is not None
+    ]
+
+
 class _LaterSession:
     """The transport finds servers by discovery, which reads .well-known through the transport's own pool."""
 
     transport: HttpTransport
 
-    def session(self) -> object:
+    def session(self) -> aiohttp.ClientSession:
         return self.transport.session()
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from homeserver.config.sections import Config
 from homeserver.config.server_sections import Listener
 from homeserver.config.values import Problem, describe
+from homeserver.core.hashes import bytes_of_base64
 from homeserver.core.identifiers import is_valid_server_name
 
 
@@ -27,7 +28,7 @@ def check(config: Config) -> list[Problem]:
         problems += _check_listener(listener, f"listeners[{number}]")
     if not config.listeners:
         problems.append(Problem("listeners", "expected at least one listener, found an empty list"))
-    problems += _check_database(config) + _check_files(config)
+    problems += _check_old_keys(config) + _check_database(config) + _check_files(config)
     return problems
 
 
@@ -53,6 +54,15 @@ def _check_listener(listener: Listener, path: str) -> list[Problem]:
         problems.append(
             Problem(f"{path}.unix_socket_mode", f"expected octal digits, found {describe(listener.unix_socket_mode)}")
         )
+    return problems
+
+
+def _check_old_keys(config: Config) -> list[Problem]:
+    problems: list[Problem] = []
+    for number, old in enumerate(config.server.old_signing_keys):
+        if len(bytes_of_base64(old.public_key) or b"") != 32:
+            path = f"server.old_signing_keys[{number}].public_key"
+            problems.append(Problem(path, f"expected 32 bytes in base64, found {describe(old.public_key)}"))
     return problems
 
 

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row
-
 from homeserver.core.events import StateKey
 from homeserver.core.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.runtime.bus import Hint
@@ -15,7 +13,7 @@ from homeserver.services.snapshots import EMPTY, Entry, Snapshot
 from storage import memberships as storage_memberships
 from storage import room_state as storage_state
 from storage import rooms as storage_rooms
-from storage.database import Database, Read, Write
+from storage.database import AnyRow, Database, Read, Write
 from storage.streams import Stream
 
 __all__ = ["DraftState", "HeadDraft", "RoomHead", "RoomHeads"]
@@ -175,7 +173,7 @@ class _News:
         return head
 
 
-async def _read_news(tx: Read, row: Row[Any], old: RoomHead | None) -> _News:
+async def _read_news(tx: Read, row: AnyRow, old: RoomHead | None) -> _News:
     nid = row.room_nid
     head = RoomHead(nid, row.room_id, ROOM_VERSIONS[row.room_version])
     head.version, head.notify_seq = row.version, row.notify_seq
