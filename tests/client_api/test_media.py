@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -19,6 +18,7 @@ from homeserver.config.server_sections import Limits, Listener
 from homeserver.errors import UnknownToken
 from homeserver.runtime.clock import FrozenClock
 from homeserver.runtime.telemetry import Telemetry
+from homeserver.services.sessions import Requester
 from homeserver.web.dispatcher import Dispatcher
 from homeserver.web.rate_limits import RateLimiter
 from homeserver.web.server import HttpServer
@@ -32,11 +32,9 @@ OLD_DOWNLOAD, OLD_THUMBNAIL = "/_matrix/media/v3/download/", "/_matrix/media/v3/
 class Sessions:
     """alice, bob and guest have tokens of their own name."""
 
-    def cached(self, token: str) -> Any:
+    def cached(self, token: str) -> Requester | None:
         if token in ("alice", "bob", "guest"):
-            return SimpleNamespace(
-                user_id=f"@{token}:{HERE}", is_guest=token == "guest", appservice=None, rate_limited=True
-            )
+            return Requester(f"@{token}:{HERE}", "DEVICE", is_guest=token == "guest")
         return None
 
     async def requester_for(self, *_: Any) -> Any:

@@ -22,6 +22,7 @@ from homeserver.runtime.bus import Bus
 from homeserver.runtime.telemetry import Telemetry
 from homeserver.services.account_data import Filters
 from homeserver.services.read_markers import ReadMarkers
+from homeserver.services.sessions import Requester
 from homeserver.web.dispatcher import Dispatcher
 from homeserver.web.rate_limits import RateLimiter
 from homeserver.web.server import HttpServer
@@ -32,26 +33,16 @@ ALICE, BOB = user("alice"), user("bob")
 CLIENT = "/_matrix/client/v3"
 
 
-@dataclass
-class SomeRequester:
-    user_id: str
-    device_id: str | None = "DEVICE"
-    is_guest: bool = False
-    is_locked: bool = False
-    appservice: Any = None
-    rate_limited: bool = True
-
-
 class SomeSessions:
     """A token is the name of its user."""
 
-    def cached(self, token: str) -> SomeRequester | None:
+    def cached(self, token: str) -> Requester | None:
         return None
 
-    async def requester_for(self, token: str, *_: object) -> SomeRequester:
+    async def requester_for(self, token: str, *_: object) -> Requester:
         if token not in ("alice", "bob"):
             raise UnknownToken
-        return SomeRequester(user(token))
+        return Requester(user(token), "DEVICE")
 
 
 async def no_federation(method: str, uri: str, headers: Any, body: Any) -> str:
