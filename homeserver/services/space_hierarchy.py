@@ -81,7 +81,9 @@ class SpaceHierarchy:
                 continue
             found.append(room)
             if stop.depth < max_depth and room.get("room_type") == SPACE:
-                waiting += [_child(event, stop.depth + 1, told) for event in reversed(room["children_state"])]
+                closed = () if told is None else told.inaccessible
+                children = [event for event in room["children_state"] if event["state_key"] not in closed]
+                waiting += [_child(event, stop.depth + 1, told) for event in reversed(children)]
         return found
 
     async def _look(

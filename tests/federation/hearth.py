@@ -20,6 +20,7 @@ from federation.inbound.keys import KeyHandlers
 from federation.inbound.media import MediaHandlers
 from federation.inbound.membership import MembershipHandlers
 from federation.inbound.queries import QueryHandlers
+from federation.inbound.rooms import RoomHandlers
 from federation.inbound.server import ServerHandlers
 from federation.inbound.transactions import TransactionHandlers
 from federation.outbound.transport import Answer
@@ -46,11 +47,14 @@ from homeserver.services.profile_reader import NoProfiles
 from homeserver.services.public_rooms import NoRemoteDirectory, PublicRooms
 from homeserver.services.receive_invite import ReceiveInvite
 from homeserver.services.receive_transaction import ReceiveTransaction
+from homeserver.services.remote_times import ServedTimes
 from homeserver.services.request_auth import RequestAuth
 from homeserver.services.rescinded_invites import RescindedInvites
 from homeserver.services.resident import ResidentServer
+from homeserver.services.room_summaries import RoomSummaries
 from homeserver.services.served_events import ServedEvents
 from homeserver.services.sessions import Requester
+from homeserver.services.space_hierarchy import ServedHierarchy
 from homeserver.web.dispatcher import Dispatcher
 from homeserver.web.rate_limits import RateLimiter
 from homeserver.web.reply import Reply
@@ -227,6 +231,7 @@ class Hearth:
             is_allowed=outside.is_allowed,
             heard_from=self.sender.heard_from,
         )
+        self.summaries = RoomSummaries(events, heads, server_name=self.name)
         served = ServedEvents(heads, events, reading.state, reading.chains, access, base.clock)
         instances = [
             KeyHandlers(outside.keyring),
@@ -234,6 +239,7 @@ class Hearth:
             TransactionHandlers(self.transactions),
             MembershipHandlers(resident, invites),
             EventHandlers(served),
+            RoomHandlers(ServedHierarchy(self.summaries, access), ServedTimes(database, events, access, served)),
             QueryHandlers(
                 writing.directory,
                 _Keys(),
