@@ -35,7 +35,7 @@ class AppservicePing:
         except HttpFailure as failure:
             kind = ConnectionTimeout if failure.is_timeout else ConnectionFailed
             raise kind("The application service could not be reached") from failure
-        if answer.status != 200:
+        if not answer.is_success:
             text = answer.body.decode(errors="replace")
             raise BadStatus("The application service answered with an error", status=answer.status, body=text)
         return round((self._clock.monotonic() - begin) * 1000)

@@ -167,7 +167,7 @@ class AppserviceSender:
         while True:
             try:
                 answer = await self._http.send("PUT", url, body, token=appservice.hs_token)
-                if answer.status == 200:
+                if answer.is_success:
                     queue.pause_s = 0.0
                     return
                 fault = f"it answered with {answer.status}"
