@@ -19,6 +19,7 @@ class Sent:
     method: str
     target: str
     body: bytes | None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 Interference = Callable[[Sent], Awaitable[Answer | None]]
@@ -69,7 +70,7 @@ class MemoryTransport:
         timeout_s: float,
         max_bytes: int,
     ) -> Answer:
-        sent = Sent(self.source, destination, method, target, body)
+        sent = Sent(self.source, destination, method, target, body, headers)
         self.network.log.append(sent)
         if frozenset((self.source, destination)) in self.network.cut:
             raise FederationError("unreachable", destination, "the network is cut")
