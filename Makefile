@@ -14,8 +14,8 @@ help: ## list the targets
 
 setup: $(VENV)/.ready-dev ## make the environment (.venv) with everything for running, testing and checking
 
-run: $(VENV)/.ready-run ## serve: makes the environment, a config, a signing key and the data folder where absent
-	@test -f $(CONFIG) || $(BIN)/hearth init --config $(CONFIG)
+run: $(VENV)/.ready-run ## serve: makes the environment, config, key and data folder where absent (CONFIG=… NAME=… PORT=… for another)
+	@test -f $(CONFIG) || $(BIN)/hearth init --config $(CONFIG) $(if $(NAME),--server-name $(NAME)) $(if $(PORT),--client-port $(PORT))
 	@echo "(the command hearth is $(BIN)/hearth here)"
 	@exec $(BIN)/hearth run --config $(CONFIG)
 

@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
     init = _command(commands, "init", "make a config, a signing key and a data folder, where absent", _init)
     init.add_argument("--server-name", metavar="NAME", help="the part after the colon of user ids (default: localhost)")
+    init.add_argument("--client-port", metavar="PORT", type=int, help="where clients connect (default: 8008)")
 
     user = commands.add_parser("user", help="accounts", description="Accounts of this server.")
     user_commands = user.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -123,7 +124,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _init(arguments: argparse.Namespace) -> int:
     from homeserver.cli_init import init
 
-    return init(arguments.config, arguments.server_name)
+    return init(arguments.config, arguments.server_name, arguments.client_port)
 
 
 def _user_add(arguments: argparse.Namespace) -> int:

@@ -2,20 +2,30 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from homeserver.cli import EXIT_CONFIG, fail, load_config
 from homeserver.config.example import example_text
 from homeserver.core.identifiers import is_valid_server_name
+from homeserver.runtime.clock import Clock
 from homeserver.runtime.random import Randomness
 
 
-def init(config_path: str, server_name: str | None) -> int:
-    """Make the config (for `server_name`), the data folder and the signing key; says what was made."""
+_CLIENT_PORT = 8008
+_FEDERATION_PORT = 8448
+
+
+def init(config_path: str, server_name: str | None, client_port: int | None = None) -> int:
+    """Make the config (for `server_name`), the data folder and the signing key; says what was made.
+
+    A server called localhost, with or without a port, federates with others on this machine: it gets a certificate of
+    its own making.
+    """
     path = Path(config_path)
     if path.exists():
         print(f"{path} is there already; it stays as it is.")
     else:
-        _write_config(path, server_name or "localhost")
+        _write_config(path, server_name or "localhost", client_port or _CLIENT_PORT)
     config = load_config(config_path)
     if server_name is not None and config.server.name != server_name:
         fail(f"{path} is for {config.server.name}, not {server_name}: a server's name can never change.", EXIT_CONFIG)
@@ -47,14 +57,63 @@ def write_signing_key(path: Path, random: Randomness) -> None:
         os.fsync(file.fileno())
 
 
-def _write_config(path: Path, server_name: str) -> None:
+def _write_config(path: Path, server_name: str, client_port: int) -> None:
     if not is_valid_server_name(server_name):
         fail(f"{server_name!r} is not a server name: a host name with an optional port is wanted.", EXIT_CONFIG)
-    values = {"name": server_name}
-    if server_name.partition(":")[0] == "localhost":
-        values["public_base_url"] = "http://localhost:8008/"
+    host, _, port = server_name.partition(":")
+    # A second config in the same folder is another server: their data must not meet.
+    data_dir = "data" if path.stem == "hearth" else f"{path.stem}-data"
+    server: dict[str, Any] = {"name": server_name, "data_dir": data_dir}
+    values: dict[str, dict[str, Any]] = {"server": server}
+    listeners: list[dict[str, Any]] = [{"port": client_port}]
+    if host == "localhost":
+        server["public_base_url"] = f"http://localhost:{client_port}/"
+        # Only servers on this machine can find this one, and their certificates are of their own making, too.
+        values["federation"] = {"allow_private_addresses": True, "verify_certificates": False}
+        certificate, key = f"{data_dir}/localhost.crt", f"{data_dir}/localhost.key"
+        listeners[0]["kinds"] = ["client", "metrics"]
+        listeners.append(
+            {"port": int(port or _FEDERATION_PORT), "kinds": ["federation"], "tls_certificate": certificate, "tls_key": key}
+        )
+        if listeners[0]["port"] == listeners[1]["port"]:
+            fail("Clients and other servers need two different ports.", EXIT_CONFIG)
+        _write_certificate(path.parent / certificate, path.parent / key)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Secrets may come to be written into it.
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(example_text({"server": values}))
+        file.write(example_text(values, listeners))
     print(f"Made the config {path} for the server {server_name}.")
+
+
+def _write_certificate(certificate: Path, key: Path) -> None:
+    """A certificate of localhost that nobody but the server itself vouches for, valid for ten years."""
+    if certificate.exists() and key.exists():
+        return
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.fromtimestamp(Clock().now_ms() // 1000, datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=3650))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(private, hashes.SHA256())
+    )
+    certificate.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(
+            private.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )

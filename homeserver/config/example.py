@@ -24,8 +24,11 @@ _HEAD = """\
 """
 
 
-def example_text(values: Mapping[str, Mapping[str, Any]] | None = None) -> str:
-    """The whole text. `values` (by section and option) are not commented out: `{"server": {"name": "…"}}`."""
+def example_text(
+    values: Mapping[str, Mapping[str, Any]] | None = None, listeners: Sequence[Mapping[str, Any]] = ({},)
+) -> str:
+    """The whole text. `values` (by section and option) are not commented out: `{"server": {"name": "…"}}`; nor is what
+    `listeners` say of each listener."""
     values = values or {"server": {"name": "localhost"}}
     lines = [_HEAD.rstrip()]
     hints = get_type_hints(Config, include_extras=True)
@@ -35,7 +38,9 @@ def example_text(values: Mapping[str, Mapping[str, Any]] | None = None) -> str:
             doc = (hint.__doc__ or "").strip()
             lines += ["", *_comment(doc, ""), f"{f.name}:", *_section(hint, dict(values.get(f.name, {})))]
         elif f.name == "listeners":
-            lines += ["", *_comment(f.metadata["doc"], ""), "listeners:", *_listener(Listener, f)]
+            lines += ["", *_comment(f.metadata["doc"], ""), "listeners:"]
+            for number, chosen in enumerate(listeners):
+                lines += _listener(Listener, f, chosen, commented=number == 0)
         else:
             set_ = values.get(f.name, MISSING)
             lines += ["", *_comment(f.metadata["doc"], ""), _line(f, hint, set_, "")]
@@ -49,18 +54,18 @@ def _section(kind: Any, values: dict[str, Any]) -> Iterator[str]:
         yield _line(f, hints[f.name], values.get(f.name, MISSING), "  ")
 
 
-def _listener(kind: Any, listeners: "Field[Any]") -> Iterator[str]:
-    """The default listener as it is, its further options commented out."""
+def _listener(kind: Any, listeners: "Field[Any]", chosen: Mapping[str, Any], *, commented: bool) -> Iterator[str]:
+    """The default listener with what is `chosen`; its further options, and what all are for, where `commented`."""
     default = _default(listeners)[0]
     hints = get_type_hints(kind, include_extras=True)
     indent = "  - "
     for f in fields(kind):
-        value = getattr(default, f.name)
-        yield from _comment(f"{f.metadata['doc']}{_choices(hints[f.name])}", "    ")
-        if f.name in ("bind", "port", "kinds"):
-            yield f"{indent}{f.name}: {_yaml(value)}"
+        if commented:
+            yield from _comment(f"{f.metadata['doc']}{_choices(hints[f.name])}", "    ")
+        if f.name in ("bind", "port", "kinds") or f.name in chosen:
+            yield f"{indent}{f.name}: {_yaml(chosen.get(f.name, getattr(default, f.name)))}"
             indent = "    "
-        else:
+        elif commented:
             yield f"    # {f.name}: {_yaml(_shown(f, hints[f.name]))}"
 
 

@@ -1,6 +1,7 @@
 """Claims about the command `hearth`."""
 
 import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from homeserver import cli
 from homeserver.cli_run import announcement
-from homeserver.config import from_mapping
+from homeserver.config import from_mapping, load
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "homeserver.cli"]
@@ -132,3 +133,23 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--version"])
     assert done.value.code == 0
     assert capsys.readouterr().out.startswith("hearth ")
+
+
+def test_init_gives_a_server_on_this_machine_what_it_needs_to_federate(tmp_path: Path) -> None:
+    arguments = ("--config", "second.yaml", "--server-name", "localhost:8449", "--client-port", "8009")
+    made = hearth("init", *arguments, folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    config = load(str(tmp_path / "second.yaml"))
+    client, federation = config.listeners
+    assert (client.port, federation.port, federation.kinds) == (8009, 8449, ("federation",))
+    assert config.data_dir == tmp_path / "second-data"
+    assert config.federation.allow_private_addresses
+    context = ssl.create_default_context(cafile=federation.tls_certificate)
+    context.load_cert_chain(federation.tls_certificate, federation.tls_key)
+
+
+def test_a_public_server_verifies_certificates_and_shuns_private_addresses(tmp_path: Path) -> None:
+    hearth("init", "--server-name", "hearth.test", folder=tmp_path)
+    config = load(str(tmp_path / "hearth.yaml"))
+    assert config.federation.verify_certificates
+    assert not config.federation.allow_private_addresses
