@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from homeserver.config import Config
 from homeserver.core.room_versions import ROOM_VERSIONS
-from homeserver.errors import NotFound
+from homeserver.errors import NotFound, Unrecognized
 from homeserver.runtime.clock import Clock
 from homeserver.web.request import Request
 
@@ -38,7 +38,28 @@ class ServerInfoHandlers:
         return {"m.homeserver": {"base_url": self._config.public_base_url.rstrip("/")}}
 
     async def well_known_support(self, request: Request) -> dict[str, Any]:
-        raise NotFound("The operator of this server has not said how to be reached")
+        support = self._config.support
+        reached_by = {"matrix_id": support.matrix_id, "email_address": support.email_address}
+        contact = {name: value for name, value in reached_by.items() if value}
+        answer: dict[str, Any] = {"contacts": [{**contact, "role": "m.role.admin"}]} if contact else {}
+        if support.page:
+            answer["support_page"] = support.page
+        if not answer:
+            raise NotFound("The operator of this server has not said how to be reached")
+        return answer
+
+    async def well_known_policy_server(self, request: Request) -> dict[str, Any]:
+        key = self._config.server.policy_server_key
+        if key is None:
+            raise NotFound("There is no policy server of this name")
+        return {"public_keys": {"ed25519": key}}
+
+    async def auth_metadata(self, request: Request) -> dict[str, Any]:
+        """Clients take this for the sign that they log in by the API of login and registration."""
+        raise Unrecognized("This server does not speak OAuth 2.0")
+
+    async def single_sign_on(self, request: Request) -> dict[str, Any]:
+        raise Unrecognized("This server has no single sign-on")
 
     async def turn_server(self, request: Request) -> dict[str, Any]:
         """Credentials that the TURN server can check by itself, as it shares a secret with this one."""

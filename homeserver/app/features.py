@@ -1,13 +1,17 @@
-"""What not every server has: previews of URLs."""
+"""What not every server has: previews of URLs, bridged networks."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from client_api.third_party_networks import ThirdPartyNetworkHandlers
 from client_api.url_previews import UrlPreviewHandlers
 from federation.outbound.addresses import socket_factory
+from homeserver.app.appservices import AppserviceServices
 from homeserver.app.foundation import Foundation
 from homeserver.app.media import media_store
 from homeserver.runtime.page_fetcher import PageFetcher
+from homeserver.services.appservices import Appservices
+from homeserver.services.third_party_networks import ThirdPartyNetworks
 from homeserver.services.url_previews import UrlPreviews
 
 
@@ -24,10 +28,11 @@ class Features:
             await close()
 
 
-def build_features(base: Foundation) -> Features:
+def build_features(base: Foundation, appservices: Appservices, talking: AppserviceServices) -> Features:
     """Nothing else needs any of these."""
     previews = _previews(base)
-    return Features((UrlPreviewHandlers(previews),), (previews.close,))
+    networks = ThirdPartyNetworks(appservices, talking.http)
+    return Features((UrlPreviewHandlers(previews), ThirdPartyNetworkHandlers(networks)), (previews.close,))
 
 
 def _previews(base: Foundation) -> UrlPreviews:

@@ -99,7 +99,7 @@ class Server:
         )
         self.extras = build_extras(base, self.reading)
         self.appservices = build_appservices(base, self.reading, self.accounts.appservices)
-        self.features = build_features(base)
+        self.features = build_features(base, self.accounts.appservices, self.appservices)
         self.dispatcher = Dispatcher(
             (*CLIENT_ENDPOINTS, *(FEDERATION_ENDPOINTS if config.federation.enabled else ())),
             [*self._client_handlers(), *self._federation_handlers()],

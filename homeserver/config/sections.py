@@ -24,6 +24,7 @@ from homeserver.config.server_sections import (
     Metrics,
     Redis,
     Server,
+    Support,
 )
 
 
@@ -51,6 +52,7 @@ class Config:
     url_previews: UrlPreviews = section(UrlPreviews)
     push: Push = section(Push)
     turn: Turn = section(Turn)
+    support: Support = section(Support)
     logging: Logging = section(Logging)
     metrics: Metrics = section(Metrics)
     caches: Caches = section(Caches)

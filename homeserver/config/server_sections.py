@@ -36,7 +36,22 @@ class Server:
     key_validity: Duration = option(
         7 * 86400, "How long other servers may keep this server's keys before they ask again.", advanced=True
     )
+    policy_server_key: str | None = option(
+        None,
+        "Ed25519 public key, in unpadded base64, of the policy server of this name: told at "
+        "/.well-known/matrix/policy_server.",
+        advanced=True,
+    )
     pid_file: FilePath | None = option(None, "Write the process id here while running.")
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """Whom to turn to; clients and other servers' operators are told."""
+
+    matrix_id: str | None = option(None, "The administrator's user id, better one of another server.")
+    email_address: str | None = option(None, "The administrator's e-mail address.")
+    page: str | None = option(None, "URL of a page with help.")
 
 
 @dataclass(frozen=True, slots=True)
