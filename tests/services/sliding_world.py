@@ -5,6 +5,8 @@ from typing import Any
 import orjson
 
 from client_api.sliding_sync import SlidingSyncHandlers
+from homeserver.core.event_builder import EventDraft
+from homeserver.core.room_versions import ROOM_VERSIONS
 from homeserver.runtime.bus import Bus
 from homeserver.services.sliding_sync.connections import Connections
 from homeserver.services.sliding_sync.engine import SlidingSync
@@ -19,7 +21,7 @@ from homeserver.services.sync.lazy_members import LazyMembers
 from homeserver.services.sync.room_sections import RoomSections
 from homeserver.services.sync.rooms import Rooms
 from homeserver.services.sync.sources import NoDeviceLists, NoKeys, NoToDevice, ToDeviceReader
-from storage.database import Database
+from storage.database import Database, Write
 from tests.services.sync_world import SERVER, World
 
 ALL = {"all": {"ranges": [[0, 99]], "timeline_limit": 10, "required_state": []}}
@@ -68,6 +70,21 @@ class SlidingWorld(World):
             self.presence,
         )
         self.handlers = SlidingSyncHandlers(self.sliding)
+
+    async def create_space(self, creator: str) -> str:
+        """A space of the creator's."""
+        room_id = f"!{self.random.opaque_id()}:{SERVER}"
+
+        async def operation(tx: Write) -> None:
+            room = self.heads.create(tx, room_id, ROOM_VERSIONS["11"], creator)
+            for event_type, state_key, content in (
+                ("m.room.create", "", {"room_version": "11", "type": "m.space"}),
+                ("m.room.member", creator, {"membership": "join"}),
+            ):
+                await self.send_event.append(tx, room, EventDraft(event_type, creator, content, room_id, state_key))
+
+        await self.db.write(operation)
+        return room_id
 
     def sliding_request(self, user_id: str, body: dict[str, Any], **options: Any) -> SlidingSyncRequest:
         """A request of the user's device, as its body is read."""
