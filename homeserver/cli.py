@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Never, Protocol
+from typing import TYPE_CHECKING, Any, Never
 
 if TYPE_CHECKING:
     from homeserver.config import Config
@@ -84,14 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Commands(Protocol):
-    """What `add_subparsers` returns."""
-
-    def add_parser(self, name: str, *, help: str, description: str) -> argparse.ArgumentParser: ...  # noqa: A002 (theirs)
-
-
-def _command(commands: _Commands, name: str, text: str, run: object) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+def _command(commands: Any, name: str, text: str, run: object) -> argparse.ArgumentParser:
+    """`commands` is what `add_subparsers` returns; argparse has no public name for it."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     default = os.environ.get("HEARTH_CONFIG", DEFAULT_CONFIG)
     parser.add_argument(
         "-c",

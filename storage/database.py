@@ -115,9 +115,9 @@ class _Outcome:
 class Write(Read):
     """What one operation of a batch may do.
 
-    `insert`, `upsert`, `update` and `delete` are put off to the batch's end: no reads of the batch see them. `execute` happens
-    at once, under a savepoint of this operation, and is seen by the operations after it. When the operation raises,
-    both are undone and the rest of the batch goes on.
+    `insert`, `upsert`, `update` and `delete` are put off to the batch's end: no reads of the batch see them. `execute`
+    happens at once, under a savepoint of this operation, and is seen by the operations after it. When the operation
+    raises, both are undone and the rest of the batch goes on.
     """
 
     def __init__(self, database: "Database", batch: "_Batch", outcome: _Outcome) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, and_, delete, exists, or_, select, update
+from sqlalchemy import and_, delete, exists, or_, select, update
 
 from homeserver.core.events import CREATE
 from storage.database import Read, Write
@@ -69,7 +69,7 @@ async def create(
     tx: Write, connection_nid: int, user_id: str, device_id: str, conn_id: str, row: ConnectionRow, most: int
 ) -> None:
     """A new connection in place of the device's one of the same name; the least recently used beyond `most` go."""
-    statement: Select[tuple[int, str]] = (
+    statement = (
         select(_connections.connection_nid, _connections.conn_id)
         .where(_connections.user_id == user_id, _connections.device_id == device_id)
         .order_by(_connections.last_used_at.desc())

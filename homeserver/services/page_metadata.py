@@ -1,6 +1,7 @@
 """What a page says about itself: Open Graph (https://ogp.me/), Twitter cards, oEmbed links, else title and text."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urljoin
@@ -79,6 +80,14 @@ class _Reader:
         self._length = 0
         self._outside: list[str] = []
         self._in_heading = False
+        self._readers: dict[str, Callable[[Tag], None]] = {
+            "meta": self._meta,
+            "link": self._link,
+            "title": self._title_tag,
+            "img": self._image,
+            "base": self._base_tag,
+            "body": self._body,
+        }
 
     def tag(self, tag: Tag) -> None:
         if tag.name in _HEADINGS:
@@ -86,9 +95,9 @@ class _Reader:
         if tag.name in _NO_CONTENT:
             self._nest(tag)
         elif not tag.is_end:
-            read = _READERS.get(tag.name)
+            read = self._readers.get(tag.name)
             if read is not None:
-                read(self, tag)
+                read(tag)
 
     def text(self, text: str) -> None:
         if self._outside or self._length >= _MAX_TEXT:

@@ -283,7 +283,7 @@ class PushSender:
         if head is None:
             return {}
         concerned = set(user_ids & head.joined)
-        if event.membership == "invite" and event.state_key in user_ids:
+        if event.membership == "invite" and event.state_key is not None and event.state_key in user_ids:
             concerned.add(event.state_key)
         concerned.discard(event.sender)
         if not concerned:

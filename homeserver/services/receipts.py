@@ -260,8 +260,8 @@ def _of_users(value: object) -> Iterable[tuple[str, Mapping[str, Any]]]:
 def _render(receipts: Sequence[Receipt]) -> bytes | None:
     """The m.receipt event, None for none. An event that a user read both in a thread and without one is shown with the
     unthreaded receipt, as the format has room for one."""
-    content: dict[str, dict[str, dict[str, Any]]] = {}
+    content: dict[str, dict[str, dict[str, orjson.Fragment]]] = {}
     for receipt in sorted(receipts, key=lambda receipt: (receipt.thread_id == UNTHREADED, receipt.position)):
         users = content.setdefault(receipt.event_id, {}).setdefault(receipt.receipt_type, {})
-        users[receipt.user_id] = orjson.Fragment(receipt.data)  # type: ignore[assignment]
+        users[receipt.user_id] = orjson.Fragment(receipt.data)
     return orjson.dumps({"type": "m.receipt", "content": content}) if content else None

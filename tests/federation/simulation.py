@@ -1,7 +1,7 @@
 """Random histories of rooms on five servers, over a network that loses, delays, repeats and reorders.
 
-A world is one network; several rooms live in it side by side, each with a history of its own (a "run"). All choices come
-from one seed. The interleaving of the servers' own work does not, so a seed that failed may have to be tried again.
+A world is one network; several rooms live in it side by side, each with a history of its own (a "run"). All choices
+come from one seed. The interleaving of the servers' own work does not, so a seed that failed may have to be tried again.
 """
 
 import asyncio
@@ -296,7 +296,8 @@ class History:
     async def defaults(self, server: Hearth, localpart: str) -> None:
         stored = await server.reading.state.event(self.room_id, "m.room.power_levels")
         content = {} if stored is None else dict(stored.event.content)
-        content[self.world.random.choice(("ban", "kick", "invite", "state_default"))] = self.world.random.choice((0, 50))
+        which = self.world.random.choice(("ban", "kick", "invite", "state_default"))
+        content[which] = self.world.random.choice((0, 50))
         await server.set_state(localpart, self.room_id, "m.room.power_levels", content)
 
     async def ban(self, server: Hearth, localpart: str) -> None:
