@@ -172,16 +172,6 @@ class _Reader:
             return None
 
 
-_READERS: Final = {
-    "meta": _Reader._meta,
-    "link": _Reader._link,
-    "title": _Reader._title_tag,
-    "img": _Reader._image,
-    "base": _Reader._base_tag,
-    "body": _Reader._body,
-}
-
-
 def _is_tiny(tag: Tag) -> bool:
     """Whether an image says that it is smaller than an icon: pixels that count visits."""
     sizes = [tag.attributes.get(name, "") for name in ("width", "height")]
