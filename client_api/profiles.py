@@ -13,10 +13,10 @@ class ProfileHandlers:
         self._profiles = profiles
 
     async def profile(self, request: Request) -> dict[str, Any]:
-        return await self._profiles.get(request.path["userId"], None, request.requester)
+        return await self._profiles.get(request.path["userId"], None)
 
     async def field(self, request: Request) -> dict[str, Any]:
-        return await self._profiles.get(request.path["userId"], request.path["keyName"], request.requester)
+        return await self._profiles.get(request.path["userId"], request.path["keyName"])
 
     async def set_field(self, request: Request) -> dict[str, Any]:
         path = request.path

@@ -43,9 +43,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     # --- joining, leaving, knocking, inviting
     _signed("makeJoin", "GET", f"{V1}/make_join/{{roomId}}/{{userId}}", MembershipHandlers.make_join),
     _signed("sendJoinV2", "PUT", f"{V2}/send_join/{{roomId}}/{{eventId}}", MembershipHandlers.send_join, "sendJoinV2"),
+    _signed(
+        "sendJoinV1", "PUT", f"{V1}/send_join/{{roomId}}/{{eventId}}", MembershipHandlers.send_join_v1, "sendJoinV1"
+    ),
     _signed("makeLeave", "GET", f"{V1}/make_leave/{{roomId}}/{{userId}}", MembershipHandlers.make_leave),
     _signed(
         "sendLeaveV2", "PUT", f"{V2}/send_leave/{{roomId}}/{{eventId}}", MembershipHandlers.send_leave, "sendLeaveV2"
+    ),
+    _signed(
+        "sendLeaveV1", "PUT", f"{V1}/send_leave/{{roomId}}/{{eventId}}", MembershipHandlers.send_leave_v1, "sendLeaveV1"
     ),
     _signed("makeKnock", "GET", f"{V1}/make_knock/{{roomId}}/{{userId}}", MembershipHandlers.make_knock),
     _signed("sendKnock", "PUT", f"{V1}/send_knock/{{roomId}}/{{eventId}}", MembershipHandlers.send_knock, "sendKnock"),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from homeserver.core.canonical_json import encode
 from homeserver.services.keyring import Keyring
 from homeserver.web.request import Request
 
@@ -12,8 +13,9 @@ class KeyHandlers:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
-    async def get_server_key(self, request: Request) -> dict[str, Any]:
-        return self._keyring.published()
+    async def get_server_key(self, request: Request) -> bytes:
+        # In the form that is signed, for those who verify the bytes as they come.
+        return encode(self._keyring.published())
 
     async def query_server(self, request: Request) -> dict[str, Any]:
         until = request.query.int_("minimum_valid_until_ts", 0, minimum=None)

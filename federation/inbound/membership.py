@@ -23,6 +23,10 @@ class MembershipHandlers:
         path = request.path
         return await self._resident.send_join(request.signed_by, path["roomId"], path["eventId"], request.body)
 
+    async def send_join_v1(self, request: Request) -> bytes:
+        """The first version of the endpoint: a status in the body too."""
+        return b"[200,%b]" % await self.send_join(request)
+
     async def make_knock(self, request: Request) -> dict[str, Any]:
         path = request.path
         return await self._resident.make_knock(request.signed_by, path["roomId"], path["userId"], _versions(request))
@@ -39,6 +43,10 @@ class MembershipHandlers:
         path = request.path
         await self._resident.send_leave(request.signed_by, path["roomId"], path["eventId"], request.body)
         return {}
+
+    async def send_leave_v1(self, request: Request) -> Json:
+        """The first version of the endpoint: a status in the body too."""
+        return Json([200, await self.send_leave(request)])
 
     async def invite(self, request: Request) -> dict[str, Any]:
         path, body = request.path, request.body

@@ -53,7 +53,7 @@ def build_telling(
     sync_rooms = Rooms(
         database, rooms.logs, events, heads, sections, rooms.visibility, receipts, rooms.unread, typing
     )
-    invitations = Invitations(database, events, heads)
+    invitations = Invitations(database, events, heads, server_name=base.config.server.name)
     changed_devices = DeviceLists(notifier, users, heads, device_lists)
     engine = SyncEngine(
         notifier,

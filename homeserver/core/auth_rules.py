@@ -14,6 +14,7 @@ from homeserver.core.auth_errors import AuthError, MissingEvents
 from homeserver.core.auth_power_level_rules import check_power_levels
 from homeserver.core.auth_rule_numbers import numbers_of
 from homeserver.core.auth_selection import CREATE_KEY, auth_types_for, select_auth_events
+from homeserver.core.event_format import has_too_many_bytes
 from homeserver.core.events import Event, StateKey
 from homeserver.core.identifiers import is_valid_user_id
 from homeserver.core.member_rules import check_member
@@ -78,6 +79,9 @@ def check_state_independent(
     `AuthError`.
     """
     numbers = numbers_of(event.room_version)
+    if has_too_many_bytes(event.type) or has_too_many_bytes(event.state_key or ""):
+        # No rule, but what servers do in the room versions whose format lets such events through.
+        reject("0", "the type or state key is too long")
     # Rule 1
     if event.type == "m.room.create":
         _check_create(event)

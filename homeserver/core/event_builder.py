@@ -10,7 +10,7 @@ from typing import Any
 
 from signedjson.types import SigningKey
 
-from homeserver.core.event_format import check_pdu
+from homeserver.core.event_format import EventTooLarge, check_pdu, has_too_many_bytes
 from homeserver.core.events import Event
 from homeserver.core.hashes import content_hash, event_id_of_hash, reference_hash, signed_bytes, unpadded_base64
 from homeserver.core.room_versions import RoomVersion
@@ -107,6 +107,8 @@ def build_event(
     # One encoding serves the signature and the event id: both are made over the same bytes.
     message = signed_bytes(pdu, version)
     signed = check_pdu(add_event_signature(pdu, server_name, signing_key, message), version)
+    if has_too_many_bytes(draft.type) or has_too_many_bytes(draft.state_key or ""):
+        raise EventTooLarge("type or state_key is too long")
     if version.event_id_in_pdu:
         return Event.from_pdu(signed, version)
     return Event.from_pdu(signed, version, event_id_of_hash(sha256(message).digest(), version))

@@ -45,7 +45,7 @@ def check_pdu(pdu: object, version: RoomVersion) -> dict[str, Any]:
         raise InvalidEvent("an event is a JSON object")
     pdu = cast("dict[str, Any]", pdu)
     _check_size(pdu, version)
-    _check_type_and_state_key(pdu)
+    _check_type_and_state_key(pdu, in_bytes=version.limits_keys_in_bytes)
     _check_sender(pdu)
     _check_room_id(pdu, version)
     _check_numbers(pdu)
@@ -68,18 +68,23 @@ def _check_size(pdu: dict[str, Any], version: RoomVersion) -> None:
         raise EventTooLarge(f"the event has {size} bytes, more than {MAX_PDU_BYTES}")
 
 
-def _check_type_and_state_key(pdu: dict[str, Any]) -> None:
-    _check_key(pdu.get("type"), "type")
+def _check_type_and_state_key(pdu: dict[str, Any], *, in_bytes: bool) -> None:
+    _check_key(pdu.get("type"), "type", in_bytes=in_bytes)
     if "state_key" in pdu:
-        _check_key(pdu["state_key"], "state_key")
+        _check_key(pdu["state_key"], "state_key", in_bytes=in_bytes)
 
 
-def _check_key(value: object, name: str) -> None:
+def _check_key(value: object, name: str, *, in_bytes: bool) -> None:
     if not isinstance(value, str):
         raise InvalidEvent(f"{name} is not a string")
+    if has_too_many_bytes(value) if in_bytes else len(value) > MAX_KEY_BYTES:
+        raise EventTooLarge(f"{name} is longer than {MAX_KEY_BYTES} {'bytes' if in_bytes else 'code points'}")
+
+
+def has_too_many_bytes(key: str) -> bool:
+    """Whether a type or state key is longer than it may be."""
     # No character is shorter than a byte or longer than four, so few strings have to be encoded to be measured.
-    if len(value) > MAX_KEY_BYTES // 4 and len(value.encode()) > MAX_KEY_BYTES:
-        raise EventTooLarge(f"{name} is longer than {MAX_KEY_BYTES} bytes")
+    return len(key) > MAX_KEY_BYTES // 4 and len(key.encode()) > MAX_KEY_BYTES
 
 
 def _check_sender(pdu: dict[str, Any]) -> None:

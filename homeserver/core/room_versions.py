@@ -73,6 +73,9 @@ class RoomVersion:
     # v11+: a redaction names its target in `content.redacts`, no longer at the top level.
     # https://spec.matrix.org/v1.19/rooms/v11/#moving-the-redacts-property-of-mroomredaction-events-to-a-content-property
     redacts_in_content: bool = False
+    # v11+: `type` and `state_key` have at most 255 bytes; before, servers counted code points, and took what has more
+    # bytes as rejected. https://spec.matrix.org/v1.19/client-server-api/#size-limits
+    limits_keys_in_bytes: bool = False
     # v12: the room id is the create event's id with the sigil `!`; the create event has no room_id.
     # https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules (rules 1.2 and 2)
     room_id_is_create_event_hash: bool = False
@@ -109,7 +112,14 @@ _V7 = replace(_V6, identifier="7", knocking=True)
 _V8 = replace(_V7, identifier="8", restricted_joins=True, redaction_keeps_join_rule_allow=True)
 _V9 = replace(_V8, identifier="9", redaction_keeps_join_authorisation=True)
 _V10 = replace(_V9, identifier="10", knock_restricted_joins=True, integer_power_levels=True)
-_V11 = replace(_V10, identifier="11", implicit_room_creator=True, updated_redaction_rules=True, redacts_in_content=True)
+_V11 = replace(
+    _V10,
+    identifier="11",
+    implicit_room_creator=True,
+    updated_redaction_rules=True,
+    redacts_in_content=True,
+    limits_keys_in_bytes=True,
+)
 _V12 = replace(
     _V11,
     identifier="12",

@@ -31,9 +31,9 @@ class FetchMissing:
         self._events = events
         self._outliers = outliers
 
-    async def gap(self, origin: str, head: RoomHead, event: Event) -> list[Any]:
-        """Unchecked PDUs between what this server has of the room and the event, oldest first; none where the other
-        server does not say."""
+    async def gap(self, origin: str, head: RoomHead, event: Event) -> list[Any] | None:
+        """Unchecked PDUs between what this server has of the room and the event, oldest first; None where the other
+        server does not answer."""
         earliest = list(head.extremities)[:MAX_GAP]
         depth = min(head.extremities.values(), default=0)
         try:
@@ -49,7 +49,7 @@ class FetchMissing:
             )[:MAX_GAP]
         except FederationError as error:
             log.info("no missing events before %s: %s", event.event_id, error)
-            return []
+            return None
 
     async def auth_events(self, origin: str, event: Event) -> None:
         """Has what authorises the event stored, as far as the other server gives it."""
@@ -65,18 +65,27 @@ class FetchMissing:
         if lacking := await self._lacking(auth_events_of(event)):
             await self._outliers.take_in(event.room_id, event.room_version, await self._single(origin, lacking))
 
-    async def state_before(self, origin: str, event: Event) -> dict[StateKey, str]:
-        """The state before the event as the other server has it, all of it stored. Raises `FederationError`."""
-        state_ids, chain_ids = await self._client.state_ids(origin, event.room_id, event.event_id)
+    async def state_after(self, origin: str, event: Event, prev_event_id: str) -> dict[StateKey, str]:
+        """The state after a prev event that is missing here, as the other server has it; the prev event and all of the
+        state are stored then, the former without its place in the timeline. Raises `FederationError`."""
+        room_id, version = event.room_id, event.room_version
+        state_ids, chain_ids = await self._client.state_ids(origin, room_id, prev_event_id)
         if len(state_ids) + len(chain_ids) > MAX_STATE:
             raise FederationError("malformed", origin, "the state is too large")
         lacking = await self._lacking([*state_ids, *chain_ids])
         if len(lacking) > ONE_BY_ONE:
-            state, chain = await self._client.state(origin, event.room_id, event.event_id)
-            await self._outliers.take_in(event.room_id, event.room_version, [*chain, *state])
-        elif lacking:
-            await self._outliers.take_in(event.room_id, event.room_version, await self._single(origin, lacking))
-        return await self._state_of(origin, event, state_ids)
+            state, chain = await self._client.state(origin, room_id, prev_event_id)
+            await self._outliers.take_in(room_id, version, [*chain, *state])
+            lacking = []
+        if lacking := await self._lacking([*lacking, prev_event_id]):
+            await self._outliers.take_in(room_id, version, await self._single(origin, lacking))
+        after = await self._state_of(origin, event, state_ids)
+        prev = await self._events.get(prev_event_id)
+        if prev is None or prev.event.room_id != room_id:
+            raise FederationError("malformed", origin, f"there is no event {prev_event_id} to be had")
+        if prev.event.is_state and prev.rejected is None:
+            after[prev.event.key] = prev_event_id
+        return after
 
     async def _state_of(self, origin: str, event: Event, state_ids: Sequence[str]) -> dict[StateKey, str]:
         stored = await self._events.get_many(state_ids)
@@ -106,5 +115,5 @@ class FetchMissing:
                     log.info("no event %s: %s", event_id, error)
                     return None
 
-        found = await asyncio.gather(*(fetch(event_id) for event_id in event_ids[:ONE_BY_ONE]))
+        found = await asyncio.gather(*(fetch(event_id) for event_id in event_ids[: ONE_BY_ONE + 1]))
         return [pdu for pdu in found if pdu is not None]

@@ -11,7 +11,6 @@ from homeserver.errors import (
     InvalidParam,
     KeyTooLarge,
     MissingParam,
-    MissingToken,
     NotFound,
     ProfileTooLarge,
     UserSuspended,
@@ -94,14 +93,12 @@ class Profiles:
 
     # --- reading
 
-    async def get(self, user_id: str, field: str | None, requester: Requester | None) -> dict[str, Any]:
-        """A whole profile, or one field of it. Raises NotFound, InvalidParam; MissingToken for a user elsewhere."""
+    async def get(self, user_id: str, field: str | None) -> dict[str, Any]:
+        """A whole profile, or one field of it. Raises NotFound, InvalidParam."""
         if not is_valid_user_id(user_id):
             raise InvalidParam("This is not a user id")
         if user_id.partition(":")[2] == self._server_name:
             return await self.local(user_id, field)
-        if requester is None:
-            raise MissingToken("An access token is needed to ask for the profile of a user of another server")
         found = await self._remote.query(user_id, field)
         if field is None:
             return found

@@ -30,7 +30,8 @@ from storage.database import Database, Write
 
 log = logging.getLogger(__name__)
 
-Outcome = Literal["accepted", "known", "dropped", "rejected", "soft_failed"]
+Outcome = Literal["accepted", "known", "dropped", "undecided", "rejected", "soft_failed"]
+"""`undecided`: what it takes to judge the event could not be had. It is not stored, and may be received again."""
 MAX_TRIES: Final = 3
 
 
@@ -86,7 +87,8 @@ class ReceivePdu:
     async def receive_event(self, origin: str, event: Event, *, fills_gap: bool = True, relay: bool = False) -> Verdict:
         """Receives an event that passed steps 1 to 3.
 
-        `fills_gap`: fetch missing events before it. `relay`: this server is to send it on (joins made through it).
+        `fills_gap`: fetch missing events before it; else it fills a gap itself, and the state is fetched where events
+        before it are missing. `relay`: this server is to send it on (joins made through it).
         """
         under_way = self._under_way.get(event.event_id)
         if under_way is not None:
@@ -107,39 +109,46 @@ class ReceivePdu:
         if known is not None and not known.outlier:
             return Verdict(event.event_id, "known", stored=known)
         await self._fetch.auth_events(origin, event)
-        remote_state: StateMap | None = None
         try:
-            if await self._lacks_prev_events(event):
-                if fills_gap:
-                    await self._fill_gap(origin, event)
-                if await self._lacks_prev_events(event):
-                    remote_state = await self._fetch.state_before(origin, event)
-            return await self._decide_and_append(event, remote_state, relay)
+            lacking = await self._lacking_prev_events(event)
+            if lacking and fills_gap and await self._fill_gap(origin, event):
+                lacking = await self._lacking_prev_events(event)
+                if lacking:
+                    # Its server told all that it would tell: with the next event that it sends, the gap may be filled.
+                    return Verdict(event.event_id, "undecided", "step 5: its server does not give the events before it")
+            states = [await self._fetch.state_after(origin, event, event_id) for event_id in lacking]
+            return await self._decide_and_append(event, states, relay)
         except MissingAuthEvents as missing:
-            return Verdict(event.event_id, "dropped", f"step 4: auth events could not be had: {missing}")
+            return Verdict(event.event_id, "undecided", f"step 4: auth events could not be had: {missing}")
         except (FederationError, MissingEvents) as error:
-            return Verdict(event.event_id, "dropped", f"step 5: the state before it could not be had: {error}")
+            return Verdict(event.event_id, "undecided", f"step 5: the state before it could not be had: {error}")
         except NotResident:
             return Verdict(event.event_id, "dropped", "this server is not in the room")
 
-    async def _lacks_prev_events(self, event: Event) -> bool:
-        """Whether the state after a prev event is not known here."""
+    async def _lacking_prev_events(self, event: Event) -> list[str]:
+        """Prev events the state after which is not known here."""
         found = await self._events.get_many(event.prev_events)
-        return any(
-            event_id not in found or found[event_id].snapshot_id is None for event_id in event.prev_events
-        )
+        return [
+            event_id
+            for event_id in dict.fromkeys(event.prev_events)
+            if event_id not in found or found[event_id].snapshot_id is None
+        ]
 
-    async def _fill_gap(self, origin: str, event: Event) -> None:
+    async def _fill_gap(self, origin: str, event: Event) -> bool:
+        """Takes in what the other server has between what is known here and the event; whether it told of that."""
         head = await self._heads.get(event.room_id)
         if head is None:
             raise NotResident
         pdus = await self._fetch.gap(origin, head, event)
+        if pdus is None:
+            return False
         received = await verify(parse(pdus, event.room_version, event.room_id), self._signatures)
         for earlier in sorted(received.events, key=lambda other: other.depth):
             if earlier.event_id != event.event_id:
                 await self.receive_event(origin, earlier, fills_gap=False)
+        return True
 
-    async def _decide_and_append(self, event: Event, remote_state: StateMap | None, relay: bool) -> Verdict:
+    async def _decide_and_append(self, event: Event, remote_states: Sequence[StateMap], relay: bool) -> Verdict:
         async def operation(tx: Write) -> Verdict:
             draft = await self._heads.draft(tx, event.room_id)
             if draft is None or not draft.host_count(self._access.server_name):
@@ -147,7 +156,7 @@ class ReceivePdu:
             known = await self._events.get(event.event_id, tx) if relay else None
             if known is not None and not known.outlier:
                 return Verdict(event.event_id, "known", stored=known)
-            before = await self._snapshot_before(tx, draft, event, remote_state)
+            before = await self._snapshot_before(tx, draft, event, remote_states)
             outcome, reason = await self._judge(tx, draft, event, before)
             stored = await self._persist.append(
                 tx,
@@ -166,12 +175,12 @@ class ReceivePdu:
         return await self._database.write(operation, rooms=() if head is None else (head.room_nid,))
 
     async def _snapshot_before(
-        self, tx: Write, draft: HeadDraft, event: Event, remote_state: StateMap | None
+        self, tx: Write, draft: HeadDraft, event: Event, remote_states: Sequence[StateMap]
     ) -> Snapshot:
         """The state before the event: of what is known of its prev events, and of what the other server told."""
-        if remote_state is None:
+        if not remote_states:
             return await self._state.snapshot_before(tx, draft, event.prev_events)
-        states: list[StateMap] = [remote_state]
+        states = list(remote_states)
         for stored in (await self._events.get_many(event.prev_events, tx)).values():
             after = await self._state.after(stored, tx)
             if after is not None:

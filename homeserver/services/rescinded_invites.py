@@ -16,7 +16,7 @@ from storage.database import Database, Write
 
 
 class RescindedInvites:
-    """Believes the server that invited, and one that a knock went through, as nobody else can be asked."""
+    """Believes the user who invited, and servers where somebody knocked, as nobody else can be asked."""
 
     def __init__(
         self,
@@ -58,8 +58,7 @@ class RescindedInvites:
             draft = await self._heads.draft(tx, event.room_id)
             if now is None or draft is None or draft.host_count(self._access.server_name):
                 return
-            inviter = now.sender.partition(":")[2]
-            is_inviters = now.membership == "invite" and inviter == event.sender.partition(":")[2]
+            is_inviters = now.membership == "invite" and now.sender == event.sender
             if is_inviters or now.membership == "knock":
                 await self._imports.membership(tx, draft, event)
 

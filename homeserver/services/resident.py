@@ -136,8 +136,10 @@ class ResidentServer:
             raise InvalidParam("The path names another event or room")
         if event.membership != membership:
             raise InvalidParam(f"This is for events whose membership is {membership}")
-        if event.state_key != event.sender or event.sender.partition(":")[2] != origin:
-            raise Forbidden("The event is not of a user of your server about themselves")
+        if event.state_key != event.sender:
+            raise InvalidParam("The event is not of a user about themselves")
+        if event.sender.partition(":")[2] != origin:
+            raise Forbidden("The event is not of a user of your server")
         return event
 
     async def _co_signed(self, head: RoomHead, event: Event) -> Event:

@@ -17,6 +17,7 @@ PRESETS: Final[Mapping[str, Mapping[str, str]]] = {
     "trusted_private_chat": {"join_rule": "invite", "history_visibility": "shared", "guest_access": "can_join"},
     "public_chat": {"join_rule": "public", "history_visibility": "shared", "guest_access": "forbidden"},
 }
+"""Guests are shut out of rooms that say nothing of them, so only their admission takes an event."""
 TRUSTED: Final = "trusted_private_chat"
 _ENCRYPTION: Final = "m.room.encryption"
 
@@ -123,7 +124,7 @@ def state_events(new: NewRoom, alias: str | None) -> list[tuple[str, str, dict[s
         ("m.room.history_visibility", "history_visibility"),
         ("m.room.guest_access", "guest_access"),
     ):
-        if (event_type, "") not in new.initial_state:
+        if (event_type, "") not in new.initial_state and preset[name] != "forbidden":
             events.append((event_type, "", {name: preset[name]}))
     overridden = {
         key for key, value in (("m.room.name", new.name), ("m.room.topic", new.topic)) if value is not None

@@ -105,18 +105,21 @@ class SendEvent:
     ) -> str:
         """Redact an event: one's own, or with the power to redact those of others. Returns the redaction's id.
 
-        Raises `NotFound` where the room has no such event, `Forbidden`.
+        Who may redact events of others may do so before this server has the event. Raises `NotFound` where the room
+        has no such event, `Forbidden`.
         """
         head = await self.require_head(room_id)
         target = await self._events.get(event_id)
-        if target is None or target.room_nid != head.room_nid:
+        if target is not None and target.room_nid != head.room_nid:
             raise NotFound("There is no such event in the room")
         if requester.user_id not in head.joined:
             raise Forbidden("You are not joined to the room")
-        if target.event.sender != requester.user_id:
+        if target is None or target.event.sender != requester.user_id:
             refuse_suspended(requester)
             levels = await self.power_levels(head)
             if levels.user(requester.user_id) < levels.redact:
+                if target is None:
+                    raise NotFound("There is no such event in the room")
                 raise Forbidden("Your power level is too low to redact events of others")
         draft = EventDraft(REDACTION, requester.user_id, dict(content), room_id, redacts=event_id)
         return await self.send(requester, room_id, draft, txn_id=txn_id, txn_target=event_id)

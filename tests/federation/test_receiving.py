@@ -9,7 +9,8 @@ from federation.outbound.client import V1
 from federation.outbound.failures import FederationError
 from homeserver.core.event_builder import EventDraft, build_event
 from homeserver.core.events import Event
-from homeserver.core.signatures import generate_signing_key
+from homeserver.core.hashes import content_hash
+from homeserver.core.signatures import generate_signing_key, sign_event
 from homeserver.runtime.clock import FrozenClock
 from tests.federation.conftest import Until
 from tests.federation.hearth import Hearth
@@ -262,13 +263,33 @@ async def test_a_gap_too_wide_is_bridged_by_the_state_that_the_other_server_has(
     assert await hs1.state(room_id) == await hs2.state(room_id)
 
 
-async def test_prev_events_that_nobody_has_get_the_event_dropped(hs1: Hearth, hs2: Hearth) -> None:
+async def test_an_event_whose_prev_events_its_server_does_not_give_is_not_taken_in(
+    hs1: Hearth, hs2: Hearth, network: Network
+) -> None:
     room_id = await shared_room(hs1, hs2)
     event = await make(hs2, room_id, prev=["$" + "a" * 43])
-    [result] = (await hs2.say(hs1, [event.pdu])).values()
-    assert "step 5" in result["error"]
+    assert await hs2.say(hs1, [event.pdu]) == {event.event_id: {}}
+    assert await hs1.event(event.event_id) is None
+    assert not network.requests("state_ids")
     after = await make(hs2, room_id)
     assert (await hs2.say(hs1, [after.pdu], txn="2"))[after.event_id] == {}
+
+
+async def test_state_keys_of_many_bytes_are_rejected_in_older_rooms_without_breaking_them(
+    hs1: Hearth, hs2: Hearth
+) -> None:
+    room_id = await shared_room(hs1, hs2, room_version="10")
+    signed = await make(hs2, room_id)
+    long = {**signed.pdu, "type": "org.example", "state_key": "\N{COLLISION SYMBOL}" * 70}
+    long["hashes"] = {"sha256": content_hash(long, signed.room_version)}
+    long = sign_event({**long, "signatures": {}}, signed.room_version, "hs2", hs2.base.signing_key)
+    event = Event.from_pdu(long, signed.room_version)
+    after = await make(hs2, room_id, prev=[event.event_id])
+    await hs2.say(hs1, [long, after.pdu])
+    stored = await hs1.event(event.event_id)
+    assert stored is not None
+    assert stored.rejected is not None
+    assert await hs1.has(after.event_id)
 
 
 async def test_prev_events_of_another_room_are_no_prev_events(hs1: Hearth, hs2: Hearth) -> None:

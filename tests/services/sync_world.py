@@ -125,7 +125,7 @@ class World:
             self.notifier,
             self.users,
             rooms,
-            Invitations(self.db, self.events, self.heads),
+            Invitations(self.db, self.events, self.heads, server_name=SERVER),
             self.account_data,
             self.typing,
             self.presence,

@@ -30,10 +30,11 @@ _SHOWN: Sequence[StateKey] = (
 class Invitations:
     """What somebody outside of a room is told about it."""
 
-    def __init__(self, db: Database, events: Events, heads: RoomHeads) -> None:
+    def __init__(self, db: Database, events: Events, heads: RoomHeads, *, server_name: str) -> None:
         self._db = db
         self._events = events
         self._heads = heads
+        self._server_name = server_name
 
     async def add(self, answer: Answer, user: SyncUser, data: UserData, selection: Selection) -> None:
         """Add the invites and knocks of the selection, without invites by users whom this one ignores."""
@@ -48,9 +49,9 @@ class Invitations:
             answer.add_room("knock", room_id, b'{"knock_state":{"events":%b}}' % events)
 
     async def stripped_state(self, user_id: str, room_id: str, kept: dict[str, bytes]) -> bytes:
-        """A JSON list: from the state of the room where this server has it, else as another server told it."""
+        """A JSON list: from the state of the room where this server is in it, else as another server told it."""
         head = await self._heads.get(room_id)
-        if head is None or not head.state:
+        if head is None or not head.hosts.get(self._server_name):
             return kept.get(room_id, b"[]")
         keys = (*_SHOWN, (MEMBER, user_id))
         ids = [head.state[key] for key in keys if key in head.state]
