@@ -15,6 +15,9 @@ MAX_NUMBER: Final = 2**63 - 1
 
 _TOKEN = re.compile(r"(?:(s)|t)(0|[1-9][0-9]{0,18})_(0|(?(1)|-?)[1-9][0-9]{0,18})")
 
+# What stands before the sync token in a `pos`: a connection and a state of it.
+_CONNECTION = re.compile(r"\A[0-9]{1,19}\.[0-9]{1,19}/(?=s)")
+
 
 class InvalidToken(ValueError):
     """The text is not a token that this server gives out."""
@@ -65,8 +68,9 @@ class PaginationToken:
 
 
 def parse_token(text: str) -> SyncToken | PaginationToken:
-    """Read a token that a client sent back. Raises InvalidToken."""
-    match = _TOKEN.fullmatch(text)
+    """Read a token that a client sent back; the `pos` of a sliding sync connection counts as the sync token that it
+    ends with. Raises InvalidToken."""
+    match = _TOKEN.fullmatch(_CONNECTION.sub("", text))
     if match is None:
         raise InvalidToken("not a token of this server")
     kind, first, second = match.groups()
@@ -79,6 +83,6 @@ def parse_token(text: str) -> SyncToken | PaginationToken:
 def parse_sync_token(text: str) -> SyncToken:
     """Read a token where only a sync token makes sense (`since`). Raises InvalidToken."""
     token = parse_token(text)
-    if not isinstance(token, SyncToken):
+    if not isinstance(token, SyncToken) or _CONNECTION.match(text):
         raise InvalidToken("not a sync token")
     return token

@@ -71,3 +71,12 @@ def test_since_takes_no_pagination_token() -> None:
     with pytest.raises(InvalidToken):
         parse_sync_token("t1_2")
     assert parse_sync_token("s1_2") == SyncToken(1, 2)
+
+
+def test_position_of_sliding_sync_is_a_sync_token_for_pages() -> None:
+    assert parse_token("12.3/s4_5") == SyncToken(4, 5)
+    for text in ("12.3/t4_5", "12/s4_5", "1.2/3.4/s4_5", "/s4_5"):
+        with pytest.raises(InvalidToken):
+            parse_token(text)
+    with pytest.raises(InvalidToken):
+        parse_sync_token("12.3/s4_5")
