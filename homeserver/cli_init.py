@@ -10,7 +10,6 @@ from homeserver.core.identifiers import is_valid_server_name
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.random import Randomness
 
-
 _CLIENT_PORT = 8008
 _FEDERATION_PORT = 8448
 
@@ -72,9 +71,8 @@ def _write_config(path: Path, server_name: str, client_port: int) -> None:
         values["federation"] = {"allow_private_addresses": True, "verify_certificates": False}
         certificate, key = f"{data_dir}/localhost.crt", f"{data_dir}/localhost.key"
         listeners[0]["kinds"] = ["client", "metrics"]
-        listeners.append(
-            {"port": int(port or _FEDERATION_PORT), "kinds": ["federation"], "tls_certificate": certificate, "tls_key": key}
-        )
+        federation = {"port": int(port or _FEDERATION_PORT), "kinds": ["federation"]}
+        listeners.append(federation | {"tls_certificate": certificate, "tls_key": key})
         if listeners[0]["port"] == listeners[1]["port"]:
             fail("Clients and other servers need two different ports.", EXIT_CONFIG)
         _write_certificate(path.parent / certificate, path.parent / key)

@@ -50,7 +50,7 @@ class PageFetcher:
 
     async def fetch(self, url: str, *, accept: str, language: str | None = None, max_bytes: int) -> Page:
         """GET a URL, at most `max_bytes` of it, within the timeout for all redirects together. Raises PageFailure."""
-        headers: dict[str, str] = {hdrs.ACCEPT: accept} | ({hdrs.ACCEPT_LANGUAGE: language} if language else {})
+        headers = {"Accept": accept} | ({"Accept-Language": language} if language else {})
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._follow(url, headers, max_bytes)

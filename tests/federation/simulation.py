@@ -1,7 +1,8 @@
 """Random histories of rooms on five servers, over a network that loses, delays, repeats and reorders.
 
 A world is one network; several rooms live in it side by side, each with a history of its own (a "run"). All choices
-come from one seed. The interleaving of the servers' own work does not, so a seed that failed may have to be tried again.
+come from one seed. The interleaving of the servers' own work does not, so a seed that failed may have to be tried
+again.
 """
 
 import asyncio
