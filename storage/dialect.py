@@ -265,8 +265,8 @@ def _full_text_index(is_sqlite: bool, table: str, key: str) -> Iterator[str]:
         yield f"CREATE INDEX {index} ON {table} USING gin (to_tsvector('simple', words))"
         return
     options = f"content='{table}', content_rowid='{key}', tokenize=\"unicode61 categories 'L* N* M* Co'\""
-    add = f"INSERT INTO {index} (rowid, words) VALUES (new.{key}, new.words);"
-    drop = f"INSERT INTO {index} ({index}, rowid, words) VALUES ('delete', old.{key}, old.words);"
+    add = f"INSERT INTO {index} (rowid, words) VALUES (new.{key}, new.words);"  # noqa: S608 (our own names)
+    drop = f"INSERT INTO {index} ({index}, rowid, words) VALUES ('delete', old.{key}, old.words);"  # noqa: S608
     yield f"CREATE VIRTUAL TABLE {index} USING fts5 (words, {options})"
     yield f"CREATE TRIGGER {index}_insert AFTER INSERT ON {table} BEGIN {add} END"
     yield f"CREATE TRIGGER {index}_delete AFTER DELETE ON {table} BEGIN {drop} END"

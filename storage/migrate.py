@@ -54,7 +54,10 @@ def _bring_up_to_date(connection: Connection) -> None:
 
 def create_everything(connection: Connection) -> None:
     """The tables as they are now, and the rows that every database has."""
+    from storage.dialect import make_full_text_indexes
+
     metadata.create_all(connection, checkfirst=False)
+    make_full_text_indexes(connection)
     connection.execute(stream_position.insert(), [{"id": 1, "value": 0}, {"id": 2, "value": 0}])
     connection.execute(id_blocks.insert(), [{"kind": "all", "next": 0}])
     connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))

@@ -13,6 +13,7 @@ SEEDS = """
     # The rows that every database has.
     op.execute("INSERT INTO stream_position (id, value) VALUES (1, 0), (2, 0)")
     op.execute("INSERT INTO id_blocks (kind, next) VALUES ('all', 0)")
+    make_full_text_indexes(op.get_bind())
 """
 
 
@@ -24,6 +25,8 @@ def main() -> None:
         write_revision(connection, "0001", "The first tables")
     (script,) = VERSIONS.glob("0001_*.py")
     lines = [line for line in script.read_text().splitlines() if "###" not in line]
+    imports = lines.index("from alembic import op") + 1
+    lines[imports:imports] = ["", "from storage.dialect import make_full_text_indexes"]
     script.write_text("\n".join(lines) + SEEDS)
     subprocess.run([sys.executable, "-m", "ruff", "format", "-q", script], check=True)
 

@@ -2,6 +2,8 @@
 
 from client_api.key_backup import KeyBackupHandlers
 from client_api.pushers import PusherHandlers
+from client_api.reports import ReportHandlers
+from client_api.search import SearchHandlers
 from homeserver.web.endpoint import Endpoint, Handler
 
 _ROOM_KEYS = "/_matrix/client/v3/room_keys"
@@ -44,5 +46,38 @@ EXTRAS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "getNotifications", "GET", "/_matrix/client/v3/notifications", PusherHandlers.notifications, limit="general"
+    ),
+    Endpoint("search", "POST", "/_matrix/client/v3/search", SearchHandlers.search, limit="search", body="search"),
+    Endpoint(
+        "searchUserDirectory",
+        "POST",
+        "/_matrix/client/v3/user_directory/search",
+        SearchHandlers.users,
+        limit="search",
+        body="searchUserDirectory",
+    ),
+    Endpoint(
+        "reportRoom",
+        "POST",
+        "/_matrix/client/v3/rooms/{roomId}/report",
+        ReportHandlers.room,
+        limit="report",
+        body="reportRoom",
+    ),
+    Endpoint(
+        "reportEvent",
+        "POST",
+        "/_matrix/client/v3/rooms/{roomId}/report/{eventId}",
+        ReportHandlers.event,
+        limit="report",
+        body="reportEvent",
+    ),
+    Endpoint(
+        "reportUser",
+        "POST",
+        "/_matrix/client/v3/users/{userId}/report",
+        ReportHandlers.user,
+        limit="report",
+        body="reportUser",
     ),
 )

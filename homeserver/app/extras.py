@@ -1,9 +1,11 @@
-"""What stands beside rooms and accounts: key backups, push notifications."""
+"""What stands beside rooms and accounts: key backups, push notifications, search, reports."""
 
 from dataclasses import dataclass
 
 from client_api.key_backup import KeyBackupHandlers
 from client_api.pushers import PusherHandlers
+from client_api.reports import ReportHandlers
+from client_api.search import SearchHandlers
 from federation.outbound.addresses import socket_factory
 from federation.outbound.transport import ssl_context
 from homeserver.app.foundation import Foundation
@@ -15,6 +17,12 @@ from homeserver.services.notifications import Notifications
 from homeserver.services.push_gateway import PushGateway
 from homeserver.services.push_sender import PushSender
 from homeserver.services.pushers import Pushers
+from homeserver.services.reports import Reports
+from homeserver.services.room_reading import RoomReading as RoomReader
+from homeserver.services.search import Search
+from homeserver.services.search_context import SearchContexts
+from homeserver.services.search_index import SearchIndex
+from homeserver.services.user_directory import UserDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +32,11 @@ class Extras:
     handlers: tuple[object, ...]
     http: HttpClient
     push_sender: PushSender | None
+    search_index: SearchIndex
 
     async def start(self) -> None:
         """Begin the work in the background."""
+        self.search_index.start()
         if self.push_sender is not None:
             await self.push_sender.start()
 
@@ -57,13 +67,31 @@ def build_extras(base: Foundation, reading: RoomReading) -> Extras:
         process_name=base.process_name,
     )
     pushers = Pushers(database, base.clock, allow_http=config.push.allow_private_addresses)
+    index = SearchIndex(database, reading.events, base.clock, base.tasks, server_name=base.server_name)
     return Extras(
         (
             KeyBackupHandlers(KeyBackups(database)),
             PusherHandlers(pushers, Notifications(database, reading.events, access, reading.push_actions)),
+            _search_handlers(base, reading, access, index),
+            ReportHandlers(Reports(database, reading.heads, access, base.clock)),
         ),
         http,
         push_sender if config.push.enabled else None,
+        index,
+    )
+
+
+def _search_handlers(
+    base: Foundation, reading: RoomReading, access: HistoryAccess, index: SearchIndex
+) -> SearchHandlers:
+    database, events = base.database, reading.events
+    rooms = RoomReader(database, events, reading.heads, reading.state)
+    contexts = SearchContexts(database, events, access, reading.state)
+    return SearchHandlers(
+        Search(database, events, access, index, contexts, rooms),
+        UserDirectory(
+            database, index, server_name=base.server_name, search_all=base.config.users.search_all
+        ),
     )
 
 

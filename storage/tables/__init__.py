@@ -53,6 +53,7 @@ from storage.tables.federation import (
 )
 from storage.tables.key_backup import backed_up_keys, key_backups
 from storage.tables.media import media, media_thumbnails
+from storage.tables.reports import reports
 from storage.tables.rooms import (
     current_state,
     invited_rooms_state,
@@ -65,6 +66,7 @@ from storage.tables.rooms import (
     state_deltas,
     state_snapshots,
 )
+from storage.tables.search import directory_entries, search_documents
 from storage.tables.server import id_blocks, leases, log_readers, stream_position
 from storage.tables.sliding_sync import sliding_sync_connections, sliding_sync_rooms
 from storage.tables.user_data import account_data, presence, push_exceptions, pushers, read_marks, receipts
@@ -84,6 +86,7 @@ __all__ = [
     "device_keys",
     "device_list_changes",
     "devices",
+    "directory_entries",
     "event_auth",
     "event_bodies",
     "event_edges",
@@ -118,10 +121,12 @@ __all__ = [
     "registration_tokens",
     "remote_device_list_state",
     "remote_device_lists",
+    "reports",
     "room_aliases",
     "room_hosts",
     "room_threads",
     "rooms",
+    "search_documents",
     "server_keys",
     "sliding_sync_connections",
     "sliding_sync_rooms",

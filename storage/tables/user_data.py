@@ -65,8 +65,8 @@ presence = Table(
     number("last_active_at"),
 )
 
-# `position`: from where on in the log its user is told of events. `sent_position`: up to where that was done, if something
-# waits to be sent; else it is as far as all others.
+# `position`: from where on in the log its user is told of events. `sent_position`: up to where that was done, if
+# something waits to be sent; else it is as far as all others.
 pushers = Table(
     "pushers",
     metadata,

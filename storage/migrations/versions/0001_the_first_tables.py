@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
+from storage.dialect import make_full_text_indexes
+
 revision: str = "0001"
 down_revision: str | None = None
 branch_labels: Sequence[str] | None = None
@@ -137,6 +139,14 @@ def upgrade() -> None:
         sa.Column("last_seen_ip", sa.Text(), nullable=True),
         sa.Column("last_seen_user_agent", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", "device_id", name=op.f("pk_devices")),
+    )
+    op.create_table(
+        "directory_entries",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("entry_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("words", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_directory_entries")),
+        sa.UniqueConstraint("entry_id", name=op.f("uq_directory_entries_entry_id")),
     )
     op.create_table(
         "event_auth",
@@ -492,6 +502,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id", "device_id", name=op.f("pk_remote_device_lists")),
     )
     op.create_table(
+        "reports",
+        sa.Column("report_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("reporter", sa.Text(), nullable=False),
+        sa.Column("room_id", sa.Text(), nullable=True),
+        sa.Column("event_id", sa.Text(), nullable=True),
+        sa.Column("user_id", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("score", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("received_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("report_id", name=op.f("pk_reports")),
+    )
+    op.create_index(op.f("ix_reports_received_at"), "reports", ["received_at"], unique=False)
+    op.create_table(
         "room_aliases",
         sa.Column("alias", sa.Text(), nullable=False),
         sa.Column("room_id", sa.Text(), nullable=False),
@@ -533,6 +556,19 @@ def upgrade() -> None:
         sa.UniqueConstraint("room_id", name=op.f("uq_rooms_room_id")),
     )
     op.create_index(op.f("ix_rooms_is_public_joined_count"), "rooms", ["is_public", "joined_count"], unique=False)
+    op.create_table(
+        "search_documents",
+        sa.Column("event_nid", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("room_nid", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("sender", sa.Text(), nullable=False),
+        sa.Column("sent_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("words", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("event_nid", name=op.f("pk_search_documents")),
+    )
+    op.create_index(
+        op.f("ix_search_documents_room_nid_sent_at"), "search_documents", ["room_nid", "sent_at"], unique=False
+    )
     op.create_table(
         "server_keys",
         sa.Column("server_name", sa.Text(), nullable=False),
@@ -659,3 +695,4 @@ def upgrade() -> None:
     # The rows that every database has.
     op.execute("INSERT INTO stream_position (id, value) VALUES (1, 0), (2, 0)")
     op.execute("INSERT INTO id_blocks (kind, next) VALUES ('all', 0)")
+    make_full_text_indexes(op.get_bind())
