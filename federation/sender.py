@@ -49,6 +49,7 @@ class Committed(Protocol):
     position: int | None
     rejected: str | None
     is_local: bool
+    told_too: tuple[str, ...]
 
 
 class FederationSender:
@@ -259,6 +260,8 @@ class FederationSender:
             if hint.position > self._routed:
                 if stored.is_local and stored.rejected is None:
                     await self._route_event(_outbound(stored, hint.position))
+                if stored.told_too:
+                    self._tell_too(_outbound(stored, hint.position), stored.told_too)
                 self._routed = hint.position
 
     async def _route_log(self) -> None:
@@ -266,9 +269,13 @@ class FederationSender:
             async with self._database.read(snapshot=True) as tx:
                 upto = await log_position(tx)
                 events = await storage.events_after(tx, self._routed, upto, ROUTED_AT_ONCE)
+                last = upto if len(events) < ROUTED_AT_ONCE else events[-1].position
+                noted = await storage.servers_noted(tx, self._routed, last)
             for event in events:
                 await self._route_event(event)
                 self._routed = event.position
+            for server_name, position in noted:
+                self._read_from(server_name, position)
             if len(events) < ROUTED_AT_ONCE:
                 self._routed = max(self._routed, upto)
                 return
@@ -286,6 +293,19 @@ class FederationSender:
         if target is not None and target not in (*hosts, sender_server, self._server_name):
             # Its row in `destination_events` was written with the event.
             self._add_event(target, WaitingEvent(event.position, event.nid, event.event_id, event.body, is_noted=True))
+
+    def _tell_too(self, event: OutboundEvent, servers: Iterable[str]) -> None:
+        waiting = WaitingEvent(event.position, event.nid, event.event_id, event.body, is_noted=True)
+        for server_name in servers:
+            self._add_event(server_name, waiting)
+
+    def _read_from(self, server_name: str, position: int) -> None:
+        """What the database has for the server at and after a position, memory may not."""
+        outbox = self._outbox(server_name)
+        earlier = position - 1
+        outbox.sent_position = min(outbox.sent_position, earlier) if outbox.is_behind else earlier
+        outbox.give_up_memory()
+        self._kick(outbox)
 
     def _add_event(self, server_name: str, event: WaitingEvent) -> None:
         outbox = self._outbox(server_name)

@@ -124,8 +124,19 @@ async def events_for(tx: Read, server_name: str, position: int, limit: int) -> l
     noted = exists().where(
         destination_events.c.event_nid == events.c.event_nid, destination_events.c.destination == server_name
     )
-    statement = _EVENTS.where(_TO_SEND, events.c.position > position, or_(in_room, noted))
+    to_send = or_(and_(_TO_SEND, in_room), and_(events.c.rejected.is_(None), noted))
+    statement = _EVENTS.where(events.c.position > position, to_send)
     return [_event(row) for row in await tx.fetch_all(statement.order_by(events.c.position).limit(limit))]
+
+
+async def servers_noted(tx: Read, position: int, upto: int) -> list[tuple[str, int]]:
+    """(server, position) of what was noted for servers at positions of (position, upto] although it may be of others."""
+    statement = (
+        select(destination_events.c.destination, events.c.position)
+        .join(events, events.c.event_nid == destination_events.c.event_nid)
+        .where(events.c.position > position, events.c.position <= upto)
+    )
+    return [(row.destination, row.position) for row in await tx.fetch_all(statement)]
 
 
 def forget_event(tx: Write, server_name: str, event_nid: int) -> None:

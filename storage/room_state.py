@@ -123,6 +123,18 @@ async def changes_since(tx: Read, room_nid: int, position: int) -> Sequence[Stat
     ]
 
 
+async def changes_of_members(tx: Read, room_nid: int, server_name: str) -> Sequence[tuple[int, int]]:
+    """(position, event_nid of what was there before) of changes to memberships of a server's users."""
+    table = state_changes
+    statement = select(table.c.position, table.c.previous_event_nid).where(
+        table.c.room_nid == room_nid,
+        table.c.type == "m.room.member",
+        table.c.previous_event_nid.is_not(None),
+        table.c.state_key.endswith(":" + server_name, autoescape=True),
+    )
+    return [(row.position, row.previous_event_nid) for row in await tx.fetch_all(statement)]
+
+
 async def current_event_ids(tx: Read, room_nids: Iterable[int], event_type: str) -> dict[int, str]:
     """The event at (`event_type`, "") of each of the rooms that has one."""
     found: dict[int, str] = {}

@@ -8,6 +8,7 @@ from homeserver.app.outside import Outside
 from homeserver.app.rooms import RoomReading, RoomWriting
 from homeserver.app.telling import Telling
 from homeserver.services.edus import DeviceListsReceiver, Edus, ToDeviceReceiver
+from homeserver.services.former_hosts import FormerHosts
 from homeserver.services.receive_invite import InvitedUsers, ReceiveInvite
 from homeserver.services.receive_transaction import ReceiveTransaction
 from homeserver.services.request_auth import RequestAuth
@@ -83,5 +84,13 @@ def build_federation(
         ReceiveInvite(
             database, heads, writing.imports, outside.signatures, access, users, signing_key=base.signing_key
         ),
-        ServedEvents(heads, reading.events, reading.state, reading.chains, access, base.clock),
+        ServedEvents(
+            heads,
+            reading.events,
+            reading.state,
+            reading.chains,
+            access,
+            base.clock,
+            FormerHosts(database, reading.events),
+        ),
     )

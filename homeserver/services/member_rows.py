@@ -34,11 +34,14 @@ class MemberRows:
 
     async def change(
         self, tx: Write, draft: HeadDraft, delta: Delta, position: Position, known: Mapping[str, Event]
-    ) -> None:
-        """The current state is about to change by `delta`; `known` are events at hand, the others are read."""
+    ) -> set[str]:
+        """The current state is about to change by `delta`; `known` are events at hand, the others are read. Returns the
+        servers that are no longer in the room."""
         changed = {key[1]: entry for key, entry in delta.items() if key[0] == MEMBER}
         missing = [entry[0] for entry in changed.values() if entry is not None and entry[0] not in known]
         found = await self._events.get_many(missing, tx) if missing else {}
+        servers = {user_id.partition(":")[2] for user_id in changed} if draft.host_count(self._server_name) else set()
+        before = {server for server in servers if draft.host_count(server)}
         joining: list[str] = []
         for user_id, entry in changed.items():
             if entry is None:
@@ -52,6 +55,19 @@ class MemberRows:
             draft.set_member(user_id, event.membership)
         if joining and self._succession is not None:
             await self._succeed(tx, draft, delta, joining, self._succession)
+        return {server for server in before if not draft.host_count(server)}
+
+    def tell_gone(self, tx: Write, cause: StoredEvent, gone: set[str]) -> None:
+        """Servers are out of the room because another state won: nobody else may tell them, so it is noted here.
+
+        Whom the event is about hears of it from its sender's server.
+        """
+        event = cause.event
+        about = event.state_key.partition(":")[2] if event.type == MEMBER and event.state_key else ""
+        told = gone - {self._server_name, event.sender.partition(":")[2], about}
+        cause.told_too = tuple(sorted(told))
+        for server in cause.told_too:
+            tx.insert(destination_events, destination=server, event_nid=cause.nid)
 
     def put(self, tx: Write, room_nid: int, event: Event, event_nid: int, position: Position) -> None:
         """Put off: the row of the user that a member event is about."""

@@ -163,7 +163,9 @@ class PersistEvent:
             if cause is not None:
                 cause.changed[key] = (entry and entry[0], previous and previous[0])
             storage_state.add_change(tx, draft.room_nid, position, key, entry and entry[1], previous and previous[1])
-        await self._members.change(tx, draft, delta, position, known)
+        gone = await self._members.change(tx, draft, delta, position, known)
+        if cause is not None and gone:
+            self._members.tell_gone(tx, cause, gone)
         draft.set_state(delta, snapshot)
 
     def _position(self, tx: Write, stored: StoredEvent, backfilled: bool) -> Position:

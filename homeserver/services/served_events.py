@@ -12,6 +12,7 @@ from homeserver.errors import Forbidden, NotFound
 from homeserver.runtime.clock import Clock
 from homeserver.services.auth_chains import AuthChains
 from homeserver.services.events import Events, StoredEvent
+from homeserver.services.former_hosts import FormerHosts
 from homeserver.services.resident import pdu_array
 from homeserver.services.room_heads import RoomHead, RoomHeads
 from homeserver.services.room_state import RoomState
@@ -33,6 +34,7 @@ class ServedEvents:
         chains: AuthChains,
         access: ServerAccess,
         clock: Clock,
+        former: FormerHosts,
     ) -> None:
         self._heads = heads
         self._events = events
@@ -40,13 +42,14 @@ class ServedEvents:
         self._chains = chains
         self._access = access
         self._clock = clock
+        self._former = former
 
     async def event(self, origin: str, event_id: str) -> bytes:
         """One event, in the shape of a transaction."""
         stored = await self._events.get(event_id)
         if stored is None or stored.rejected is not None:
             raise NotFound("There is no such event here")
-        await self._access.shared_head(stored.event.room_id, origin)
+        await self._require_shared(origin, stored.event.room_id, [stored])
         # What came without a place in the timeline is state, or authorises some: every server of the room may have it.
         if not stored.outlier and not await self.may_see(origin, stored):
             raise Forbidden("Your server may not see this event")
@@ -68,15 +71,15 @@ class ServedEvents:
 
     async def auth_chain(self, origin: str, room_id: str, event_id: str) -> bytes:
         """What authorises an event."""
-        await self._access.shared_head(room_id, origin)
-        stored = await self._in_room(room_id, event_id)
+        stored = await self._in_room(origin, room_id, event_id)
         chain = await self._chains.auth_chain_of_event(auth_events_of(stored.event))
         found = await self._events.get_many(chain)
         return b'{"auth_chain":%b}' % pdu_array(list(found.values()))
 
     async def backfill(self, origin: str, room_id: str, event_ids: Sequence[str], limit: int) -> bytes:
         """Events before and including these, the deepest first; redacted where the server may not see them."""
-        head = await self._access.shared_head(room_id, origin)
+        asked = await self._events.get_many(event_ids)
+        head = await self._require_shared(origin, room_id, asked.values())
         limit = min(limit, MAX_BACKFILL)
         chosen: list[StoredEvent] = []
         waiting: list[tuple[int, str]] = []
@@ -111,11 +114,12 @@ class ServedEvents:
         min_depth: int,
     ) -> bytes:
         """Events between `earliest` and `latest`, without either, oldest first."""
-        head = await self._access.shared_head(room_id, origin)
+        asked = await self._events.get_many(latest)
+        head = await self._require_shared(origin, room_id, asked.values())
         limit = min(limit, MAX_MISSING)
         seen = {*earliest, *latest}
         chosen: list[StoredEvent] = []
-        ring = list((await self._events.get_many(latest)).values())
+        ring = list(asked.values())
         while ring and len(chosen) < limit:
             following: list[str] = []
             for stored in ring:
@@ -137,16 +141,26 @@ class ServedEvents:
     # ---
 
     async def _state_before(self, origin: str, room_id: str, event_id: str) -> tuple[list[str], list[str]]:
-        await self._access.shared_head(room_id, origin)
-        stored = await self._in_room(room_id, event_id)
+        stored = await self._in_room(origin, room_id, event_id)
         state = await self._state.before(stored)
         if state is None:
             raise NotFound("The state before this event is not known here")
         ids = list(state.values())
         return ids, sorted(await self._chains.chain_of(ids))
 
-    async def _in_room(self, room_id: str, event_id: str) -> StoredEvent:
+    async def _require_shared(self, origin: str, room_id: str, asked: Iterable[StoredEvent]) -> RoomHead:
+        """The head of a room that the server is in, or was in until after the events that it asks for."""
+        head = await self._access.resident_head(room_id, origin)
+        if origin in head.hosts:
+            return head
+        left_at = await self._former.left_at(head, origin)
+        if left_at is None or any(one.position is not None and one.position > left_at for one in asked):
+            raise Forbidden("Your server is not in the room")
+        return head
+
+    async def _in_room(self, origin: str, room_id: str, event_id: str) -> StoredEvent:
         stored = await self._events.get(event_id)
+        await self._require_shared(origin, room_id, () if stored is None else (stored,))
         if stored is None or stored.event.room_id != room_id:
             raise NotFound("There is no such event in the room")
         return stored

@@ -42,6 +42,7 @@ from homeserver.services.backfill import Backfill
 from homeserver.services.edus import Edus
 from homeserver.services.events import StoredEvent
 from homeserver.services.fetch_missing import FetchMissing
+from homeserver.services.former_hosts import FormerHosts
 from homeserver.services.join_conditions import JoinConditions
 from homeserver.services.profile_reader import NoProfiles
 from homeserver.services.public_rooms import NoRemoteDirectory, PublicRooms
@@ -232,7 +233,8 @@ class Hearth:
             heard_from=self.sender.heard_from,
         )
         self.summaries = RoomSummaries(events, heads, server_name=self.name)
-        served = ServedEvents(heads, events, reading.state, reading.chains, access, base.clock)
+        former = FormerHosts(database, events)
+        served = ServedEvents(heads, events, reading.state, reading.chains, access, base.clock, former)
         instances = [
             KeyHandlers(outside.keyring),
             ServerHandlers(version="test", well_known_server=None),
