@@ -1,5 +1,6 @@
 """Rows of relations, threads, the hierarchy of spaces, summaries, upgrades, the event of a time."""
 
+from client_api.event_stream import EventStreamHandlers
 from client_api.relations import RelationHandlers
 from client_api.spaces import SpaceHandlers
 from client_api.upgrades import UpgradeHandlers
@@ -16,7 +17,35 @@ def _of_room(operation_id: str, path: str, handler: Handler, unstable: str = "")
     )
 
 
+# Deprecated, and still how a room is watched without joining it.
+_EVENT_STREAM: tuple[Endpoint, ...] = (
+    Endpoint("getEvents", "GET", "/_matrix/client/v3/events", EventStreamHandlers.events, Auth.GUEST_OK),
+    Endpoint(
+        "getOneEvent",
+        "GET",
+        "/_matrix/client/v3/events/{eventId}",
+        EventStreamHandlers.event,
+        limit="general",
+    ),
+    Endpoint(
+        "roomInitialSync",
+        "GET",
+        "/_matrix/client/v3/rooms/{roomId}/initialSync",
+        EventStreamHandlers.room_initial_sync,
+        Auth.GUEST_OK,
+        limit="general",
+    ),
+    Endpoint(
+        "initialSync",
+        "GET",
+        "/_matrix/client/v3/initialSync",
+        EventStreamHandlers.initial_sync,
+        limit="general",
+    ),
+)
+
 RELATIONS: tuple[Endpoint, ...] = (
+    *_EVENT_STREAM,
     _of_room("getRelatingEvents", "/rooms/{roomId}/relations/{eventId}", RelationHandlers.relations),
     _of_room(
         "getRelatingEventsWithRelType", "/rooms/{roomId}/relations/{eventId}/{relType}", RelationHandlers.relations

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from client_api.event_stream import EventStreamHandlers
 from client_api.relations import RelationHandlers
 from client_api.spaces import SpaceHandlers
 from client_api.upgrades import UpgradeHandlers
@@ -10,8 +11,12 @@ from homeserver.app.federation import FederationServices
 from homeserver.app.foundation import Foundation
 from homeserver.app.outside import Outside
 from homeserver.app.rooms import RoomReading, RoomWriting
+from homeserver.app.telling import Telling
+from homeserver.services import room_reading
 from homeserver.services.backfill import Backfill
 from homeserver.services.event_by_time import EventByTime, NoRemoteTimes, RemoteTimes
+from homeserver.services.event_stream import EventStream
+from homeserver.services.initial_sync import InitialSync
 from homeserver.services.mutual_rooms import MutualRooms
 from homeserver.services.profile_reader import ProfileReader
 from homeserver.services.related_events import RelatedEvents
@@ -36,6 +41,7 @@ def build_relations(
     outside: Outside,
     reading: RoomReading,
     writing: RoomWriting,
+    telling: Telling,
     federation: FederationServices,
     backfill: Backfill,
     profiles: ProfileReader,
@@ -59,6 +65,7 @@ def build_relations(
                 RoomPreview(database, writing.directory, summaries, remote),
                 MutualRooms(database),
             ),
+            _event_stream(base, reading, writing, telling),
             UpgradeHandlers(UpgradeRoom(database, events, writing.send_event, writing.create_room, profiles)),
         ),
         (
@@ -67,4 +74,31 @@ def build_relations(
                 ServedTimes(database, events, reading.access, federation.served),
             ),
         ),
+    )
+
+
+def _event_stream(
+    base: Foundation, reading: RoomReading, writing: RoomWriting, telling: Telling
+) -> EventStreamHandlers:
+    database, notifier, events = base.database, reading.notifier, reading.events
+    return EventStreamHandlers(
+        EventStream(
+            database,
+            notifier,
+            events,
+            reading.heads,
+            reading.history,
+            reading.visibility,
+            max_wait_s=base.config.limits.sync_timeout,
+        ),
+        InitialSync(
+            database,
+            notifier,
+            events,
+            telling.timeline,
+            room_reading.RoomReading(database, events, reading.heads, reading.state),
+            writing.directory,
+            reading.account_data,
+        ),
+        telling.timeline,
     )
