@@ -14,6 +14,7 @@ from homeserver.services.fetch_missing import FetchMissing
 from homeserver.services.history_access import HistoryAccess
 from homeserver.services.idempotency import Idempotency
 from homeserver.services.import_room import ImportRoom
+from homeserver.services.invite_gate import AccountDataGate
 from homeserver.services.join_conditions import JoinConditions
 from homeserver.services.member_rows import MemberRows
 from homeserver.services.membership import Membership
@@ -90,7 +91,17 @@ def build_reading(base: Foundation) -> RoomReading:
     logs = RoomLogs(database, notifier, events, size=caches.timelines)
     EventHints(database, notifier, events)
     unread = UnreadCounts(database, notifier, logs, server_name=base.server_name)
-    account_data = AccountData(database, notifier)
+    legacy_mentions = base.config.push.legacy_mentions
+    account_data = AccountData(database, notifier, legacy_mentions=legacy_mentions)
+    push_actions = PushActions(
+        database,
+        notifier,
+        events,
+        unread,
+        base.tasks,
+        server_name=base.server_name,
+        legacy_mentions=legacy_mentions,
+    )
     visibility = Visibility(events, state)
     return RoomReading(
         notifier,
@@ -101,7 +112,7 @@ def build_reading(base: Foundation) -> RoomReading:
         logs,
         unread,
         account_data,
-        PushActions(database, notifier, events, unread, base.tasks, server_name=base.server_name),
+        push_actions,
         visibility,
         HistoryAccess(database, events, heads, state, visibility),
         Aggregations(database, notifier, events, visibility, account_data),
@@ -120,6 +131,7 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
         database, events, state, reading.chains, members, Redactions(events, state), reading.push_actions
     )
     idempotency = Idempotency(database, base.clock)
+    base.tasks.loop("old transaction ids", idempotency.forget_old, every_s=86_400, clock=base.clock)
     send_event = SendEvent(database, events, heads, persist, idempotency, **signing)
     imports = ImportRoom(database, events, state, persist, members)
     outliers = Outliers(database, heads, events, imports, outside.signatures)
@@ -145,6 +157,7 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
         remote,
         profiles,
         **own,
+        invites=AccountDataGate(reading.account_data),
     )
     create_room = CreateRoom(
         database,

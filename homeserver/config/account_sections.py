@@ -70,7 +70,7 @@ class RateLimits:
     invite: RateLimit = _limit(0.5, 20, "Inviting.")
     room_creation: RateLimit = _limit(0.2, 10, "Creating and upgrading rooms.")
     ephemeral: RateLimit = _limit(20, 100, "Typing, receipts, presence, to-device messages.")
-    media: RateLimit = _limit(5, 50, "Uploading and downloading media.")
+    media: RateLimit = _limit(5, 50, "Uploading media; downloads count as everything else.")
     search: RateLimit = _limit(1, 10, "Searching messages, people and rooms.")
     report: RateLimit = _limit(0.1, 5, "Reporting.")
     keys: RateLimit = _limit(10, 100, "Uploading, querying and claiming keys.")

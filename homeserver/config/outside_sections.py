@@ -105,6 +105,10 @@ class Push:
     include_content: bool = option(True, "Let the gateway see messages, unless the client asked for event ids only.")
     allow_private_addresses: bool = option(False, "Push gateways may be on loopback and private addresses.")
     timeout: Duration = option(15, "To get an answer of a push gateway.")
+    legacy_mentions: bool = option(
+        True,
+        "Messages of clients that do not say whom they mention (m.mentions) mention those whose names are in them.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from weakref import WeakValueDictionary
 import orjson
 
 from homeserver.core.filters import Filter, InvalidFilter
+from homeserver.core.invite_permissions import ALL_INVITES, CONFIG, LISTS, InvitePermission, InvitePermissions
+from homeserver.core.push_rules import default_ruleset
 from homeserver.errors import BadJson, InvalidParam, NotFound, TooLarge
 from homeserver.runtime.bus import Hint
 from homeserver.services.bounded_cache import BoundedCache
@@ -30,6 +32,7 @@ _SERVER_MANAGED = frozenset({FULLY_READ, PUSH_RULES})
 _MAX_BYTES = 1024 * 1024
 _MAX_FILTERS = 200
 ACCOUNT = ""
+_INVITE_PERMISSIONS = ((ACCOUNT, CONFIG), (ACCOUNT, LISTS))
 
 
 @dataclass(slots=True)
@@ -38,6 +41,12 @@ class UserData:
 
     rows: OrderedDict[tuple[str, str], AccountDataRow] = field(default_factory=OrderedDict)
     ignored: frozenset[str] = frozenset()
+    invites: InvitePermissions = ALL_INVITES
+    legacy_mentions: bool = False
+
+    def default_push_rules(self, user_id: str) -> bytes:
+        """The content of m.push_rules of the user as long as they never changed them."""
+        return orjson.dumps({"global": default_ruleset(user_id, legacy_mentions=self.legacy_mentions)})
 
     def set(self, row: AccountDataRow) -> None:
         """Take over a row that is newer than what is there."""
@@ -46,6 +55,17 @@ class UserData:
         self.rows.move_to_end(key)
         if key == (ACCOUNT, IGNORED_USERS):
             self.ignored = ignored_users(row.content)
+        elif key in _INVITE_PERMISSIONS:
+            self.invites = InvitePermissions(*(self._object(key) for key in _INVITE_PERMISSIONS))
+
+    def shows_invites_by(self, sender: str) -> bool:
+        """Whether the user wants to hear of invites by the sender."""
+        return sender not in self.ignored and self.invites.of(sender) is InvitePermission.ALLOW
+
+    def _object(self, key: tuple[str, str]) -> dict[str, Any]:
+        row = self.rows.get(key)
+        content = {} if row is None else orjson.loads(row.content)
+        return content if isinstance(content, dict) else {}
 
     def changed(self, after: int, upto: int) -> list[AccountDataRow]:
         """What changed at positions of (after, upto], the newest first."""
@@ -53,7 +73,8 @@ class UserData:
         for row in reversed(self.rows.values()):
             if row.position <= after:
                 break
-            if row.position <= upto:
+            # To somebody who begins, what was deleted is not there.
+            if row.position <= upto and not (after <= 0 and row.is_deleted):
                 found.append(row)
         return found
 
@@ -61,8 +82,11 @@ class UserData:
 class AccountData:
     """Reads from memory, where a user's data is loaded at first sight; writes wake the user's requests."""
 
-    def __init__(self, db: Database, notifier: Notifier, *, size: int = 20_000) -> None:
+    def __init__(
+        self, db: Database, notifier: Notifier, *, legacy_mentions: bool = False, size: int = 20_000
+    ) -> None:
         self._db = db
+        self.legacy_mentions = legacy_mentions  # which predefined push rules there are
         self._users: BoundedCache[str, UserData] = BoundedCache(size)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._changed_while_loading: set[str] = set()
@@ -82,7 +106,7 @@ class AccountData:
                 rows = await storage.all_of(tx, user_id)
             data = self._users.get(user_id)
             if data is None and user_id not in self._changed_while_loading:
-                data = UserData()
+                data = UserData(legacy_mentions=self.legacy_mentions)
                 for row in rows:
                     data.set(row)
                 self._users.put(user_id, data)
@@ -91,7 +115,7 @@ class AccountData:
     async def get(self, user_id: str, room_id: str, data_type: str) -> dict[str, Any]:
         """One piece of account data; raises NotFound."""
         row = (await self.of_user(user_id)).rows.get((room_id, data_type))
-        if row is None:
+        if row is None or row.is_deleted:
             raise NotFound("No such account data")
         content: dict[str, Any] = orjson.loads(row.content)
         return content

@@ -26,7 +26,7 @@ from storage.streams import Stream
 class PushCounter(Protocol):
     """Counts events that notify, and keeps what differs from that for single users."""
 
-    def on_event(self, tx: Write, draft: HeadDraft, event: Event, position: Position) -> tuple[int, int]:
+    async def on_event(self, tx: Write, draft: HeadDraft, event: Event, position: Position) -> tuple[int, int]:
         """Called for every new event of the timeline, the draft having the state after it. Returns what the room's
         count of notifying events is with this one, and that of its thread (0 where the event does not notify)."""
         ...
@@ -117,7 +117,7 @@ class PersistEvent:
         if position is not None and snapshot is not None and not backfilled and stored.is_accepted:
             await self._extend_head(tx, draft, stored, snapshot, position, {**(known or {}), event.event_id: event})
         if position is not None:
-            self._count(tx, draft, stored, position, backfilled)
+            await self._count(tx, draft, stored, position, backfilled)
         missing = await self._missing(tx, event) if position is not None and rejected is None and not is_new else ()
         stored.follows_gap = bool(missing) and not backfilled
         replaces_nid = None if replaced is None else replaced.nid
@@ -267,7 +267,9 @@ class PersistEvent:
             seen.update(behind.event.prev_events)
         return gone
 
-    def _count(self, tx: Write, draft: HeadDraft, stored: StoredEvent, position: Position, backfilled: bool) -> None:
+    async def _count(
+        self, tx: Write, draft: HeadDraft, stored: StoredEvent, position: Position, backfilled: bool
+    ) -> None:
         if self._push is None:
             related, kind = relation_of(stored.event)
             stored.thread_root = related if kind == THREAD else None
@@ -275,7 +277,9 @@ class PersistEvent:
         stored.thread_root = self._push.thread_of(tx, stored.event)
         if backfilled or not stored.is_accepted:
             return
-        stored.notify_seq, stored.thread_notify_seq = self._push.on_event(tx, draft, stored.event, position)
+        stored.notify_seq, stored.thread_notify_seq = await self._push.on_event(
+            tx, draft, stored.event, position
+        )
         if stored.thread_notify_seq:
             draft.set_notify_seq(stored.notify_seq)
             if stored.thread_root is not None:

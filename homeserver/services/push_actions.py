@@ -17,6 +17,7 @@ from homeserver.runtime.tasks import Tasks
 from homeserver.services.account_data import IGNORED_USERS, PUSH_RULES, ignored_users
 from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.events import Events
+from homeserver.services.member_names import MemberNames
 from homeserver.services.notifier import Notifier
 from homeserver.services.push_rules import parse_ruleset
 from homeserver.services.room_heads import HeadDraft, RoomHead
@@ -35,14 +36,24 @@ class PushActions:
     """Called by whoever writes events, once for each event that becomes part of a timeline."""
 
     def __init__(
-        self, db: Database, notifier: Notifier, events: Events, unread: UnreadCounts, tasks: Tasks, *, server_name: str
+        self,
+        db: Database,
+        notifier: Notifier,
+        events: Events,
+        unread: UnreadCounts,
+        tasks: Tasks,
+        *,
+        server_name: str,
+        legacy_mentions: bool = False,
     ) -> None:
         self._db = db
         self._events = events
         self._unread = unread
         self._tasks = tasks
         self._suffix = ":" + server_name
-        self._default = DefaultRules()
+        self._default = DefaultRules(legacy_mentions=legacy_mentions)
+        self._legacy_mentions = legacy_mentions
+        self._names = MemberNames(db, notifier, events, server_name=server_name)
         self._own_rules: dict[str, CompiledRules] = {}
         self._ignored_by: dict[str, set[str]] = {}
         self._ignores: dict[str, frozenset[str]] = {}
@@ -63,7 +74,7 @@ class PushActions:
     def _load_anew(self) -> None:
         self._tasks.start("push rules are read anew", self.load())
 
-    def on_event(self, tx: Write, draft: HeadDraft, event: Event, position: Position) -> tuple[int, int]:
+    async def on_event(self, tx: Write, draft: HeadDraft, event: Event, position: Position) -> tuple[int, int]:
         """The room's count of notifying events, this one included, and the count of its thread.
 
         The second number is 0 where the event itself does not notify by default: that is how readers tell. `draft`
@@ -78,7 +89,15 @@ class PushActions:
             thread_seq = notify_seq if thread is None else draft.thread_seq(thread) + 1
         if event.sender.endswith(self._suffix):
             self._unread.mark_own(tx, event.sender, draft.room_nid, position, thread, notify_seq)
-        for user_id, verdict in self._exceptions(draft, event, subject, shared):
+        named = self._named(event)
+        if self._names_in_body(event) and subject.body is not None:
+            named |= await self._names.named_in(tx, draft, subject.body)
+        if shared.base.highlight:
+            # That everybody is called (@room, the room's end) is rare enough for a row for each.
+            members = {*draft.head.joined, *draft.members_delta}
+            named = {user_id: None for user_id in members if user_id.endswith(self._suffix)} | named
+        named.pop(event.sender, None)
+        for user_id, verdict in self._exceptions(draft, event, subject, shared, named):
             self._except(tx, draft, user_id, verdict, shared.base, thread or MAIN, position)
         return notify_seq, thread_seq
 
@@ -88,12 +107,16 @@ class PushActions:
         shared = self._default.shared_subject(subject)
         ignoring = self._ignored_by.get(event.sender, _NOBODY)
         found: dict[str, Verdict] = {}
+        names: dict[str, str | None] = {}
+        if self._names_in_body(event):
+            names = (await self._names.of_room(head.room_id, head.room_nid)).display_names
         for user_id in user_ids:
+            name = names.get(user_id)
             own = self._own_rules.get(user_id)
             if user_id in ignoring:
                 found[user_id] = _SILENT
             else:
-                found[user_id] = shared.for_user(user_id) if own is None else own.evaluate_subject(subject, None)
+                found[user_id] = shared.for_user(user_id, name) if own is None else own.evaluate_subject(subject, name)
         return found
 
     def has_own_rules(self, user_id: str) -> bool:
@@ -121,7 +144,7 @@ class PushActions:
 
     def _context(self, tx: Write, draft: HeadDraft, event: Event) -> RoomContext:
         levels = None
-        if _mentions_room(event):
+        if self._mentions_room(event):
             power = self._events.cached(draft.state.get(("m.room.power_levels", ""), ""), tx)
             create = self._events.cached(draft.state.get(("m.room.create", ""), ""), tx)
             if create is not None:
@@ -130,7 +153,7 @@ class PushActions:
 
     async def _context_now(self, event: Event, head: RoomHead) -> RoomContext:
         levels = None
-        if _mentions_room(event):
+        if self._mentions_room(event):
             keys = (("m.room.power_levels", ""), ("m.room.create", ""))
             ids = [head.state.get(key, "") for key in keys]
             found = await self._events.get_many(filter(None, ids))
@@ -140,23 +163,39 @@ class PushActions:
         return RoomContext(head.joined_count, levels, head.room_version)
 
     def _exceptions(
-        self, draft: HeadDraft, event: Event, subject: Subject, shared: SharedVerdict
+        self,
+        draft: HeadDraft,
+        event: Event,
+        subject: Subject,
+        shared: SharedVerdict,
+        named: Mapping[str, str | None],
     ) -> Iterable[tuple[str, Verdict]]:
         """The local members for whom something else may come out than the base verdict, with what does."""
         own = self._members_with_own_rules(draft, event)
         ignoring = self._ignored_by.get(event.sender, _NOBODY)
-        for user_id in self._named(event) - own - ignoring:
+        for user_id in named.keys() - own - ignoring:
             if draft.is_joined(user_id) or draft.is_invited(user_id):
-                yield user_id, shared.for_user(user_id)
+                yield user_id, shared.for_user(user_id, named[user_id])
         for user_id in own - ignoring:
             if draft.is_joined(user_id):
-                yield user_id, self._own_rules[user_id].evaluate_subject(subject, None)
+                yield user_id, self._own_rules[user_id].evaluate_subject(subject, named.get(user_id))
         for user_id in ignoring:
             if draft.is_joined(user_id):
                 yield user_id, _SILENT
 
-    def _named(self, event: Event) -> set[str]:
-        """The local users whom the predefined rules can treat differently from others."""
+    def _names_in_body(self, event: Event) -> bool:
+        """Whether those are mentioned whose names are in the body."""
+        return self._legacy_mentions and "m.mentions" not in event.content and "body" in event.content
+
+    def _mentions_room(self, event: Event) -> bool:
+        """Whether it matters if the sender may notify everybody."""
+        mentions = event.content.get("m.mentions")
+        if isinstance(mentions, Mapping):
+            return mentions.get("room") is True
+        return self._names_in_body(event) and "@room" in str(event.content["body"]).lower()
+
+    def _named(self, event: Event) -> dict[str, str | None]:
+        """The local users, with their names, whom the predefined rules can treat differently from others."""
         named: set[str] = set()
         mentions = event.content.get("m.mentions")
         users = mentions.get("user_ids") if isinstance(mentions, Mapping) else None
@@ -165,7 +204,7 @@ class PushActions:
         if event.type == MEMBER and event.state_key is not None and event.state_key.endswith(self._suffix):
             named.add(event.state_key)
         named.discard(event.sender)
-        return named
+        return dict.fromkeys(named)
 
     def _members_with_own_rules(self, draft: HeadDraft, event: Event) -> frozenset[str]:
         if not self._own_rules:
@@ -214,7 +253,9 @@ class PushActions:
             tx.position(Stream.CACHES, f"unread:{user_id}")
 
     def _set_rules(self, user_id: str, content: bytes) -> None:
-        self._own_rules[user_id] = CompiledRules.compile(parse_ruleset(content, user_id), user_id)
+        self._own_rules[user_id] = CompiledRules.compile(
+            parse_ruleset(content, user_id, legacy_mentions=self._legacy_mentions), user_id
+        )
         self._with_own_rules.clear()
 
     def _set_ignored(self, user_id: str, content: bytes) -> None:
@@ -235,11 +276,6 @@ class PushActions:
                 row = hint.payload
                 if isinstance(row, AccountDataRow) and row.type == IGNORED_USERS and row.room_id == "":
                     self._set_ignored(hint.keys[0], row.content)
-
-
-def _mentions_room(event: Event) -> bool:
-    mentions = event.content.get("m.mentions")
-    return isinstance(mentions, Mapping) and mentions.get("room") is True
 
 
 _SILENT = Verdict(notify=False, highlight=False, sound=None, actions=[])

@@ -60,7 +60,7 @@ def user(name: str) -> str:
 class World:
     """Everything between the database and the answer."""
 
-    def __init__(self, db: Database, bus: Bus) -> None:
+    def __init__(self, db: Database, bus: Bus, *, legacy_mentions: bool = False) -> None:
         self.db = db
         self.clock = FrozenClock()
         self.random = SeededRandomness(1)
@@ -73,9 +73,17 @@ class World:
         self.logs = RoomLogs(db, self.notifier, self.events)
         self.event_hints = EventHints(db, self.notifier, self.events)
         self.unread = UnreadCounts(db, self.notifier, self.logs, server_name=SERVER)
-        self.account_data = AccountData(db, self.notifier)
+        self.account_data = AccountData(db, self.notifier, legacy_mentions=legacy_mentions)
         self.push_rules = PushRules(self.account_data)
-        self.push_actions = PushActions(db, self.notifier, self.events, self.unread, self.tasks, server_name=SERVER)
+        self.push_actions = PushActions(
+            db,
+            self.notifier,
+            self.events,
+            self.unread,
+            self.tasks,
+            server_name=SERVER,
+            legacy_mentions=legacy_mentions,
+        )
         self.persist = PersistEvent(
             db,
             self.events,

@@ -7,7 +7,6 @@ from typing import Any, cast
 import orjson
 
 from homeserver.core.events import MEMBER
-from homeserver.core.push_rules import default_ruleset
 from homeserver.services.account_data import PUSH_RULES, UserData
 from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.events import StoredEvent
@@ -156,7 +155,7 @@ class ExtensionSections:
         rows = data.changed(-1 if span.since is None else span.since, span.upto)
         own = [_data_event(row.type, row.content) for row in reversed(rows) if not row.room_id]
         if span.since is None and ("", PUSH_RULES) not in data.rows:
-            own.append(_data_event(PUSH_RULES, orjson.dumps({"global": default_ruleset(request.user_id)})))
+            own.append(_data_event(PUSH_RULES, data.default_push_rules(request.user_id)))
         after = {task.room_id: task.since if task.sent is not None else -1 for task in _covered(wanted, tasks)}
         oldest = min(after.values(), default=span.upto)
         rooms: dict[str, list[bytes]] = {}

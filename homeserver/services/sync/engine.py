@@ -184,6 +184,7 @@ class SyncEngine:
             if not row.room_id and wanted.allows(row.type)
         ]
         if request.since is None and ("", "m.push_rules") not in data.rows and wanted.allows("m.push_rules"):
-            events.append(self._rooms.default_push_rules(request.user_id))
+            rules = data.default_push_rules(request.user_id)
+            events.append(b'{"type":"m.push_rules","content":%b}' % rules)
         if events:
             answer.set_events("account_data", events)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
-from homeserver.core.push_rules import default_ruleset
 from homeserver.services.account_data import UserData
 from homeserver.services.aggregations import Reader
 from homeserver.services.events import Events, StoredEvent
@@ -70,10 +69,6 @@ class Rooms:
         names = {user.nids[room_id]: room_id for room_id in user.joined}
         async with self._db.read() as tx:
             return [names[nid] for nid in await timeline.rooms_with_news(tx, names, since)]
-
-    def default_push_rules(self, user_id: str) -> bytes:
-        """The m.push_rules event of a user who never changed them."""
-        return orjson.dumps({"type": "m.push_rules", "content": {"global": default_ruleset(user_id)}})
 
     def newcomers(self, drafts: Iterable[RoomDraft]) -> set[str]:
         """Who has come to share a room with the reader: everybody in a room that is new, who joined another."""
