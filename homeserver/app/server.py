@@ -93,6 +93,7 @@ class Server:
             self.outside,
             self.reading,
             self.writing,
+            self.telling,
             self.federation,
             self._backfill(),
             self.accounts.profiles,
@@ -164,6 +165,7 @@ class Server:
         room_reading = RoomReading(database, reading.events, reading.heads, reading.state)
         return [
             *self.extras.handlers,
+            *self.relations.client_handlers,
             *self.features.handlers,
             *self.relations.client_handlers,
             LoginHandlers(
