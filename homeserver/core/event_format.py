@@ -77,6 +77,8 @@ def _check_type_and_state_key(pdu: dict[str, Any], *, in_bytes: bool) -> None:
 def _check_key(value: object, name: str, *, in_bytes: bool) -> None:
     if not isinstance(value, str):
         raise InvalidEvent(f"{name} is not a string")
+    if "\0" in value:  # which PostgreSQL cannot store
+        raise InvalidEvent(f"{name} holds U+0000")
     if has_too_many_bytes(value) if in_bytes else len(value) > MAX_KEY_BYTES:
         raise EventTooLarge(f"{name} is longer than {MAX_KEY_BYTES} {'bytes' if in_bytes else 'code points'}")
 

@@ -21,12 +21,12 @@ def relation_of(event: Event) -> tuple[str | None, str | None]:
     if not isinstance(relates_to, dict):
         return None, None
     target, kind = relates_to.get("event_id"), relates_to.get("rel_type")
-    if not _is_storable(target) or not _is_storable(kind):
+    if not is_storable(target) or not is_storable(kind):
         return None, None
     return target, kind
 
 
-def _is_storable(value: Any) -> bool:
+def is_storable(value: Any) -> bool:
     """Whether it may be what an event relates to, or how: ids have at most 255 bytes, and no U+0000."""
     return isinstance(value, str) and len(value) <= _MAX_LENGTH and "\0" not in value
 
@@ -95,7 +95,7 @@ def _write_relation(tx: Write, stored: StoredEvent, position: Position | None) -
         room_nid=stored.room_nid,
         relates_to=target,
         rel_type=kind,
-        annotation_key=key if _is_storable(key) else None,
+        annotation_key=key if is_storable(key) else None,
         type=event.type,
         sender=event.sender,
         origin_server_ts=event.origin_server_ts,

@@ -16,6 +16,7 @@ from homeserver.runtime.bus import Hint
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.account_data import IGNORED_USERS, PUSH_RULES, ignored_users
 from homeserver.services.bounded_cache import BoundedCache
+from homeserver.services.event_rows import is_storable
 from homeserver.services.events import Events
 from homeserver.services.member_names import MemberNames
 from homeserver.services.notifier import Notifier
@@ -130,7 +131,7 @@ class PushActions:
             if not isinstance(relation, Mapping):
                 return None
             target = relation.get("event_id")
-            if not isinstance(target, str):
+            if not is_storable(target):
                 return None
             if relation.get("rel_type") == "m.thread":
                 return target

@@ -15,6 +15,13 @@ async def site(sqlite_url: str) -> AsyncIterator[RoomsSite]:
         yield made
 
 
+async def test_types_and_state_keys_with_nul_are_refused(site: RoomsSite) -> None:
+    room_id = await site.room()
+    for path in ("state/m.x/a%00b", "state/m.x%00", "send/m.x%00/1"):
+        status, _ = await site.error("PUT", f"/rooms/{room_id}/{path}", {})
+        assert status == 400
+
+
 async def test_a_message_is_sent_once_by_its_transaction_id(site: RoomsSite) -> None:
     room_id = await site.room()
     path = f"/rooms/{room_id}/send/m.room.message"

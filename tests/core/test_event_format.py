@@ -50,6 +50,8 @@ def test_every_key_of_the_format_is_required(version: RoomVersion) -> None:
     [
         {"type": 3},
         {"state_key": 3},
+        {"type": "m.room\0"},
+        {"state_key": "\0"},
         {"sender": "alice"},
         {"sender": "@alice"},
         {"room_id": "room"},

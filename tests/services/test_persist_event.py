@@ -122,6 +122,15 @@ async def test_resolution_takes_back_a_join(spine: Spine, foreign: Foreign) -> N
     await assert_memory_equals_database(spine, room_id)
 
 
+async def test_a_relation_to_what_cannot_be_an_event_is_no_thread(spine: Spine, foreign: Foreign) -> None:
+    room_id, tip = await with_zoe(spine, foreign)
+    for target in ("$a\0b", "$" + "x" * 300, 3):
+        content = {"m.relates_to": {"rel_type": "m.thread", "event_id": target}}
+        event = await foreign.reply(spine, room_id, ZOE, "m.room.message", content, prev=[tip])
+        assert (await receive(spine, event)).thread_root is None
+        tip = event.event_id
+
+
 async def test_an_event_that_cites_what_is_missing_follows_a_gap(spine: Spine, foreign: Foreign) -> None:
     room_id, tip = await with_zoe(spine, foreign)
     head = await spine.heads.get(room_id)
