@@ -1,6 +1,5 @@
 """Servers that were in a room: until when, and so what of it they may still ask for."""
 
-from homeserver.core.events import MEMBER
 from homeserver.services.events import Events
 from homeserver.services.room_heads import RoomHead
 from storage import room_state
@@ -15,11 +14,12 @@ class FormerHosts:
         self._events = events
 
     async def left_at(self, head: RoomHead, server_name: str) -> int | None:
-        """The place in the log at which the last membership of the server's users changed; None where no user of it
-        ever was in the room."""
+        """The place in the log at which the last user of the server was no longer joined; None where nobody of it ever
+        was in the room."""
         async with self._database.read() as tx:
             changes = await room_state.changes_of_members(tx, head.room_nid, server_name)
-        members = await self._events.get_many_by_nid({change.event_nid for change in changes if change.event_nid})
-        if not any(stored.event.membership == "join" for stored in members.values()):
-            return None
-        return max(change.position for change in changes)
+            before = await self._events.get_many_by_nid({nid for _, nid in changes}, tx)
+        left = [
+            position for position, nid in changes if nid in before and before[nid].event.membership == "join"
+        ]
+        return max(left, default=None)
