@@ -23,6 +23,17 @@ class AccountDataHandlers:
         await self._account_data.put(request.user.user_id, ACCOUNT, request.path["type"], request.body)
         return {}
 
+    async def delete(self, request: Request) -> dict[str, Any]:
+        """Delete data of the account: the same as setting it to nothing."""
+        require_own(request)
+        await self._account_data.put(request.user.user_id, ACCOUNT, request.path["type"], {})
+        return {}
+
+    async def delete_of_room(self, request: Request) -> dict[str, Any]:
+        """Delete data of one room."""
+        await self._account_data.put(request.user.user_id, _room(request), request.path["type"], {})
+        return {}
+
     async def get(self, request: Request) -> dict[str, Any]:
         """Data of the account."""
         require_own(request)

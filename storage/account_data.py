@@ -17,6 +17,11 @@ class AccountDataRow:
     content: bytes
     position: int
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether only the fact is kept that there was something."""
+        return self.content == b"{}"
+
 
 async def all_of(tx: Read, user_id: str) -> list[AccountDataRow]:
     """Everything the user keeps, the oldest change first."""

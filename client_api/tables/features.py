@@ -1,5 +1,6 @@
 """Rows of what not every server has: previews of URLs, bridged networks, single sign-on."""
 
+from client_api.account_data import AccountDataHandlers
 from client_api.server_info import ServerInfoHandlers
 from client_api.third_party_networks import ThirdPartyNetworkHandlers
 from client_api.url_previews import UrlPreviewHandlers
@@ -80,5 +81,22 @@ FEATURES: tuple[Endpoint, ...] = (
         "/_matrix/client/v3/login/sso/redirect/{idpId}",
         ServerInfoHandlers.single_sign_on,
         Auth.NONE,
+    ),
+    # Proposal 3391, as it is proposed and as its experiment has it.
+    Endpoint(
+        "deleteAccountData",
+        "DELETE",
+        "/_matrix/client/v3/user/{userId}/account_data/{type}",
+        AccountDataHandlers.delete,
+        limit="general",
+        also=("/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type}",),
+    ),
+    Endpoint(
+        "deleteAccountDataPerRoom",
+        "DELETE",
+        "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}",
+        AccountDataHandlers.delete_of_room,
+        limit="general",
+        also=("/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/rooms/{roomId}/account_data/{type}",),
     ),
 )

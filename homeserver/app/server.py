@@ -46,6 +46,7 @@ from homeserver.app.telling import build_telling
 from homeserver.services.account_data import Filters
 from homeserver.services.backfill import Backfill
 from homeserver.services.departures import LeaveRooms
+from homeserver.services.device_settings import DeviceSettings
 from homeserver.services.invited_users import LocalUsers
 from homeserver.services.read_markers import ReadMarkers
 from homeserver.services.room_reading import RoomReading
@@ -66,6 +67,7 @@ class Server:
         self.reading = build_reading(base)
         self.writing = build_writing(base, self.outside, self.reading, self.accounts.profiles)
         self.accounts.profiles.member_updates = self.writing.membership
+        self.accounts.logins.settings = DeviceSettings(self.reading.account_data)
         self.accounts.accounts.departures = LeaveRooms(base.database, self.writing.membership)
         self.encryption = build_encryption(base, self.outside, self.writing.idempotency, self.accounts.device_lists)
         self.media = build_media(base, self.outside)
@@ -84,7 +86,7 @@ class Server:
             self.reading,
             self.writing,
             self.telling,
-            LocalUsers(base.database),
+            LocalUsers(base.database, self.writing.membership.invites),
             self.encryption.to_device,
             self.encryption.remote_lists,
         )

@@ -5,6 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#creation
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from homeserver.core.event_builder import EventDraft
@@ -71,6 +72,7 @@ class CreateRoom:
         if new.alias_localpart is not None:
             alias = self._directory.local_alias(new.alias_localpart)
         profile = await self._profiles.member_fields(requester.user_id)
+        new = replace(new, invite=tuple(await self._membership.invites.taking(new.invite, requester.user_id)))
 
         async def operation(tx: Write) -> str:
             draft = await self.begin(tx, version, requester.user_id, create_content(new, version, requester.user_id))

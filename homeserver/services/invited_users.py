@@ -1,5 +1,6 @@
 """Whom of this server's users others may invite."""
 
+from homeserver.services.invite_gate import InviteGate
 from storage import users
 from storage.database import Database
 
@@ -7,11 +8,15 @@ from storage.database import Database
 class LocalUsers:
     """`InvitedUsers` by the accounts that there are."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, invites: InviteGate) -> None:
         self._database = database
+        self._invites = invites
 
     async def may_be_invited(self, user_id: str, sender: str) -> bool:
-        """Whether there is such a user, with an account that is still open."""
+        """Whether there is such a user, with an account that is still open. Raises InviteBlocked."""
         async with self._database.read() as tx:
             user = await users.user_of(tx, user_id)
-        return user is not None and not user.deactivated
+        if user is None or user.deactivated:
+            return False
+        await self._invites.check(user_id, sender)
+        return True

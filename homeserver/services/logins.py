@@ -29,6 +29,14 @@ class DeviceListUpdates(Protocol):
         ...
 
 
+class SettingsOfDevices(Protocol):
+    """What users keep on the server for one of their devices."""
+
+    async def forget(self, tx: Write, user_id: str, device_ids: Collection[str]) -> None:
+        """As a part of a write: the devices are gone."""
+        ...
+
+
 class NoDeviceListUpdates:
     """Where nobody is told."""
 
@@ -104,6 +112,7 @@ class Logins:
         self._randomness = randomness
         self._device_lists = device_lists
         self._config = config
+        self.settings: SettingsOfDevices | None = None  # set once there is account data
 
     async def log_in(self, user_id: str, wish: DeviceWish) -> Login:
         """A device of the user with new tokens. Raises Forbidden where the device id is that of a cross-signing key."""
@@ -178,6 +187,7 @@ class Logins:
         devices.remove(tx, user_id, gone)
         sessions_changed(tx, user_id)
         if gone:
+            await self._settings_go(tx, user_id, gone)
             await self._device_lists.changed(tx, user_id, deleted=gone)
 
     async def remove_all_devices(self, tx: Write, user_id: str, *, but: str | None = None) -> None:
@@ -186,7 +196,12 @@ class Logins:
         gone = await devices.remove_all_but(tx, user_id, but)
         sessions_changed(tx, user_id)
         if gone:
+            await self._settings_go(tx, user_id, gone)
             await self._device_lists.changed(tx, user_id, deleted=gone)
+
+    async def _settings_go(self, tx: Write, user_id: str, gone: Collection[str]) -> None:
+        if self.settings is not None:
+            await self.settings.forget(tx, user_id, gone)
 
     async def login_token(self, user_id: str) -> tuple[str, int]:
         """A token that logs another device in, once: (token, ms that it lasts)."""

@@ -11,6 +11,7 @@ from homeserver.core.events import MEMBER
 from homeserver.core.identifiers import is_valid_user_id
 from homeserver.errors import BadState, Forbidden, InvalidParam, MatrixError, NotFound, Unknown
 from homeserver.services.events import Events, StoredEvent
+from homeserver.services.invite_gate import InviteGate, OpenGate
 from homeserver.services.join_conditions import JoinConditions
 from homeserver.services.out_of_room import OutOfRoom
 from homeserver.services.outgoing_invites import OutgoingInvites
@@ -43,6 +44,7 @@ class Membership:
         profiles: ProfileReader,
         *,
         server_name: str,
+        invites: InviteGate | None = None,
     ) -> None:
         self._database = database
         self._events = events
@@ -54,6 +56,7 @@ class Membership:
         self._remote = remote
         self._profiles = profiles
         self._server_name = server_name
+        self.invites: InviteGate = invites or OpenGate()
 
     async def join(
         self,
@@ -101,11 +104,12 @@ class Membership:
     async def invite(
         self, requester: "Requester", room_id: str, user_id: str, *, reason: str | None = None, is_direct: bool = False
     ) -> None:
-        """Invite a user, of this or another server. Raises `Forbidden`, `InvalidParam`."""
+        """Invite a user, of this or another server. Raises `Forbidden`, `InvalidParam`, `InviteBlocked`."""
         _check_user_id(user_id)
         refuse_suspended(requester)
         content = await self.invite_content(user_id, {**_reason(reason), **({"is_direct": True} if is_direct else {})})
         if self._is_local(user_id):
+            await self.invites.check(user_id, requester.user_id)
             await self._change(requester.user_id, room_id, user_id, content)
             return
         await self._outgoing_invites.send(requester.user_id, room_id, user_id, content)
@@ -203,6 +207,8 @@ class Membership:
             await self.leave(requester, room_id, reason=reason)
         elif membership in ("join", "invite", "leave", "ban", "knock"):
             refuse_suspended(requester)
+            if membership == "invite":
+                await self.invites.check(user_id, requester.user_id)
             return await self._change(requester.user_id, room_id, user_id, dict(content))
         else:
             raise InvalidParam("There is no such membership")

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
-from homeserver.services.account_data import TAGS, UserData
+from homeserver.core.invite_permissions import CONFIG, LISTS
+from homeserver.services.account_data import IGNORED_USERS, TAGS, UserData
 from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.events import Events
 from homeserver.services.notifier import Notifier
@@ -19,6 +20,7 @@ from storage.database import Database
 
 DIRECT = "m.direct"
 _MAX_LISTS = 32
+_HIDING_INVITES = (IGNORED_USERS, CONFIG, LISTS)
 _EMPTY = RoomFacts()
 
 
@@ -122,7 +124,7 @@ class ListsOfUsers:
                     changed.add(row.room_id)
             elif row.type == DIRECT:
                 changed |= lists.placed_direct ^ lists.direct(data)
-            elif row.type == "m.ignored_user_list":
+            elif row.type in _HIDING_INVITES:
                 changed.update(room_id for room_id, membership in user.memberships.items() if membership == "invite")
         return changed & user.memberships.keys()
 
@@ -209,7 +211,7 @@ class ListsOfUsers:
         if membership is None or room_id in user.forgotten:
             return False
         if membership == "invite":
-            return user.senders[room_id] not in data.ignored
+            return data.shows_invites_by(user.senders[room_id])
         if membership in ("leave", "ban"):
             return user.senders[room_id] != user.user_id and lists.was_joined.get(room_id, False)
         return True

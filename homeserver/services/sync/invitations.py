@@ -37,11 +37,11 @@ class Invitations:
         self._server_name = server_name
 
     async def add(self, answer: Answer, user: SyncUser, data: UserData, selection: Selection) -> None:
-        """Add the invites and knocks of the selection, without invites by users whom this one ignores."""
+        """Add the invites and knocks of the selection, without invites that the user does not want."""
         async with self._db.read() as tx:
             kept = await timeline.stripped_states(tx, user.user_id)
         for room_id in selection.invited:
-            if user.senders[room_id] not in data.ignored:
+            if data.shows_invites_by(user.senders[room_id]):
                 events = await self.stripped_state(user.user_id, room_id, kept)
                 answer.add_room("invite", room_id, b'{"invite_state":{"events":%b}}' % events)
         for room_id in selection.knocked:

@@ -1,0 +1,48 @@
+"""Keeps invites away from users who do not want them. https://spec.matrix.org/v1.19/client-server-api/#invite-permission"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from homeserver.core.invite_permissions import InvitePermission
+from homeserver.errors import InviteBlocked
+from homeserver.services.account_data import AccountData
+
+
+class InviteGate(Protocol):
+    """What those who invite have to ask before."""
+
+    async def check(self, user_id: str, sender: str) -> None:
+        """Raises InviteBlocked where the user (of this server) refuses invites by the sender."""
+        ...
+
+    async def taking(self, user_ids: Iterable[str], sender: str) -> list[str]:
+        """Those of the users who do not."""
+        ...
+
+
+class OpenGate:
+    """Where everybody takes every invite."""
+
+    async def check(self, user_id: str, sender: str) -> None:
+        return None
+
+    async def taking(self, user_ids: Iterable[str], sender: str) -> list[str]:
+        return list(user_ids)
+
+
+class AccountDataGate:
+    """By the users' account data. Users of other servers have none here, and pass."""
+
+    def __init__(self, account_data: AccountData) -> None:
+        self._account_data = account_data
+
+    async def check(self, user_id: str, sender: str) -> None:
+        if not await self._takes(user_id, sender):
+            raise InviteBlocked
+
+    async def taking(self, user_ids: Iterable[str], sender: str) -> list[str]:
+        return [user_id for user_id in user_ids if await self._takes(user_id, sender)]
+
+    async def _takes(self, user_id: str, sender: str) -> bool:
+        data = await self._account_data.of_user(user_id)
+        return data.invites.of(sender) is not InvitePermission.BLOCK
