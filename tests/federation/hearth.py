@@ -177,7 +177,8 @@ class Hearth:
         base = Foundation(
             config=Config(server=ServerConfig(name=name)),
             clock=clock,
-            randomness=SeededRandomness(name + process),
+            # Not the same values again after a restart.
+            randomness=SeededRandomness(f"{name}{process}{database.position}"),
             tasks=Tasks(name + process),
             telemetry=Telemetry(clock),
             bus=bus,
