@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#room-aliases
 
 from typing import Any
 
-from homeserver.errors import InvalidParam
+from homeserver.errors import InvalidParam, MissingToken
 from homeserver.services.directory import Directory
 from homeserver.services.public_rooms import PublicRooms
 from homeserver.web.request import Request
@@ -14,9 +14,10 @@ from homeserver.web.request import Request
 class DirectoryHandlers:
     """Aliases and published rooms."""
 
-    def __init__(self, directory: Directory, public_rooms: PublicRooms) -> None:
+    def __init__(self, directory: Directory, public_rooms: PublicRooms, *, needs_login: bool = False) -> None:
         self._directory = directory
         self._public_rooms = public_rooms
+        self._needs_login = needs_login
 
     async def resolve(self, request: Request) -> dict[str, Any]:
         room_id, servers = await self._directory.resolve(request.path["roomAlias"])
@@ -45,6 +46,8 @@ class DirectoryHandlers:
         return {}
 
     async def public_rooms(self, request: Request) -> dict[str, Any]:
+        if self._needs_login and request.requester is None:
+            raise MissingToken
         query = request.query
         wanted = {"limit": query.int_("limit"), "since": query.str_("since")}
         return await self._public_rooms.of_server(query.str_("server"), wanted)

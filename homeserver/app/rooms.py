@@ -33,6 +33,7 @@ from homeserver.services.remote_directory import FederationDirectory
 from homeserver.services.remote_join import RemoteJoin
 from homeserver.services.remote_rooms import NoRemoteRooms, RemoteRooms
 from homeserver.services.room_heads import RoomHeads
+from homeserver.services.room_policy import RoomPolicy
 from homeserver.services.room_state import RoomState
 from homeserver.services.send_event import SendEvent
 from homeserver.services.server_access import ServerAccess
@@ -144,7 +145,9 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
         remote = RemoteJoin(
             database, outside.client, heads, imports, outliers, outside.signatures, receive, **signing
         )
-    directory = Directory(database, events, heads, send_event, remote, **own)
+    rooms = base.config.rooms
+    policy = RoomPolicy(rooms.creation, rooms.publication, rooms.encryption_default)
+    directory = Directory(database, events, heads, send_event, remote, **own, policy=policy)
     conditions = JoinConditions(database, events, heads, send_event, **own)
     membership = Membership(
         database,
@@ -169,7 +172,8 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
         profiles,
         **own,
         randomness=base.randomness,
-        default_room_version=base.config.rooms.default_version,
+        default_room_version=rooms.default_version,
+        policy=policy,
     )
     return RoomWriting(
         persist,

@@ -198,7 +198,11 @@ class Server:
             RoomHandlers(writing.create_room, writing.membership, room_reading),
             MembershipHandlers(writing.membership, writing.directory),
             MessageHandlers(writing.send_event, writing.membership, writing.directory),
-            DirectoryHandlers(writing.directory, self.public_rooms),
+            DirectoryHandlers(
+                writing.directory,
+                self.public_rooms,
+                needs_login=base.config.rooms.public_directory_needs_login,
+            ),
             SyncHandlers(telling.sync, Filters(database)),
             SlidingSyncHandlers(telling.sliding_sync),
             TimelineHandlers(telling.timeline),

@@ -92,7 +92,9 @@ class Rooms:
     )
     creation: Literal["everyone", "admins"] = option("everyone", "Who may create rooms.")
     publication: Literal["everyone", "admins"] = option("everyone", "Who may put a room in the public directory.")
-    public_directory_needs_login: bool = option(True, "Only users may read the directory of public rooms.")
+    public_directory_needs_login: bool = option(
+        False, "Only users may read the directory of public rooms; the specification lets everybody."
+    )
 
 
 @dataclass(frozen=True, slots=True)

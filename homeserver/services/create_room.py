@@ -19,6 +19,7 @@ from homeserver.services.persist_event import PersistEvent
 from homeserver.services.profile_reader import ProfileReader
 from homeserver.services.room_head import RoomHead
 from homeserver.services.room_heads import HeadDraft, RoomHeads
+from homeserver.services.room_policy import RoomPolicy
 from homeserver.services.room_presets import NewRoom, create_content, parse, power_levels_content, state_events
 from homeserver.services.send_event import SendEvent
 from homeserver.services.suspension import refuse_suspended
@@ -47,6 +48,7 @@ class CreateRoom:
         server_name: str,
         randomness: Randomness,
         default_room_version: str = DEFAULT_ROOM_VERSION,
+        policy: RoomPolicy = RoomPolicy(),  # noqa: B008 (it is frozen)
     ) -> None:
         self._database = database
         self._heads = heads
@@ -58,16 +60,20 @@ class CreateRoom:
         self._server_name = server_name
         self._randomness = randomness
         self._default_room_version = default_room_version
+        self._policy = policy
 
     async def create(self, requester: "Requester", body: Mapping[str, Any]) -> tuple[str, str | None]:
         """Create a room as the body of a createRoom request says; returns (room id, alias or None).
 
         Raises `BadJson`, `InvalidParam`, `UnsupportedRoomVersion`, `RoomInUse` for a taken alias, `InvalidRoomState`
-        where the events that were asked for do not allow each other.
+        where the events that were asked for do not allow each other, `Forbidden` where the operator does not want it.
         """
         refuse_suspended(requester)
+        self._policy.check_creation(requester)
         version = self._version(body.get("room_version"))
-        new = parse(body)
+        new = self._policy.applied_to(parse(body))
+        if new.is_public:
+            self._policy.check_publication(requester)
         alias = None
         if new.alias_localpart is not None:
             alias = self._directory.local_alias(new.alias_localpart)

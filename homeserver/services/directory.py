@@ -12,6 +12,7 @@ from homeserver.errors import AliasExists, BadAlias, Forbidden, InvalidParam, Ma
 from homeserver.services.events import Events
 from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.room_heads import RoomHead, RoomHeads
+from homeserver.services.room_policy import RoomPolicy
 from homeserver.services.send_event import SendEvent
 from storage import room_aliases
 from storage import rooms as storage_rooms
@@ -36,6 +37,7 @@ class Directory:
         remote: RemoteRooms,
         *,
         server_name: str,
+        policy: RoomPolicy = RoomPolicy(),  # noqa: B008 (it is frozen)
     ) -> None:
         self._database = database
         self._events = events
@@ -43,6 +45,7 @@ class Directory:
         self._send = send_event
         self._remote = remote
         self._server_name = server_name
+        self._policy = policy
 
     def local_alias(self, localpart: str) -> str:
         """The alias of this server with that localpart. Raises `InvalidParam`."""
@@ -154,6 +157,8 @@ class Directory:
             raise NotFound("There is no such room")
         if not requester.is_admin and not await self._may_set_alias(head, requester.user_id):
             raise Forbidden("You may not change the room's visibility in the directory")
+        if is_public:
+            self._policy.check_publication(requester)
 
         async def operation(tx: Write) -> None:
             await storage_rooms.set_public(tx, room_id, is_public)
