@@ -16,9 +16,7 @@ class Registration:
         None, "Whoever knows this can register any account, administrators too (POST /_synapse/admin/v1/register)."
     )
     allow_guests: bool = option(False, "Let clients use guest accounts, without a password.")
-    guest_presence: bool = option(False, "Guests have presence.", advanced=True)
     min_password_length: int = option(8, "Fewer characters are refused as a weak password.", minimum=1)
-    auto_join_rooms: tuple[str, ...] = option((), "Aliases of rooms that new users join at once.")
 
 
 @dataclass(frozen=True, slots=True)

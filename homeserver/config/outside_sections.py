@@ -27,9 +27,6 @@ class Federation:
     well_known_server: str | None = option(
         None, "host:port to answer at /.well-known/matrix/server, where this server's name points here."
     )
-    well_known_port: int = option(
-        443, "Port at which .well-known of other servers is asked for.", advanced=True, minimum=1
-    )
     connect_timeout: Duration = option(10, "To open a connection.")
     request_timeout: Duration = option(60, "To get an answer; joins may take several times as long.")
     retry_min: Duration = option(
