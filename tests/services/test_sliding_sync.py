@@ -407,3 +407,25 @@ async def test_history_before_the_join_is_hidden(world: SlidingWorld) -> None:
     shown = ids((await world.slide(BOB, lists(20)))["rooms"][room_id]["timeline"])
     assert hidden not in shown
     assert shown[-1] == joined
+
+
+async def test_two_processes_take_a_connection_further_in_turns(world: SlidingWorld) -> None:
+    rooms = [await world.create_room(ALICE) for _ in range(4)]
+    first = world.sliding
+    start = (await world.slide(ALICE, lists(ranges=[[0, 0]])))["pos"]
+    world.restart()
+    second = world.sliding
+    assert first is not second
+    lost = await world.slide(ALICE, lists(ranges=[[0, 1]]), pos=start)
+    assert set(lost["rooms"]) == {rooms[2]}
+    # The first process does not know of the answer that got lost.
+    world.sliding = first
+    answer = await world.slide(ALICE, lists(ranges=[[0, 2]]), pos=start)
+    assert set(answer["rooms"]) == {rooms[1], rooms[2]}
+    with pytest.raises(UnknownPos):
+        await world.slide(ALICE, lists(), pos=lost["pos"])
+    world.sliding = second
+    answer = await world.slide(ALICE, lists(), pos=answer["pos"])
+    assert set(answer["rooms"]) == {rooms[0]}
+    world.sliding = first
+    assert (await world.slide(ALICE, lists(), pos=answer["pos"]))["rooms"] == {}
