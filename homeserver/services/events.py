@@ -53,7 +53,8 @@ class StoredEvent:
     has_children: bool | None = None
     # How it changed the current state: key → (event id now, event id before). Only in the process that stored it.
     changed: dict[StateKey, tuple[str | None, str | None]] = field(default_factory=dict)
-    # Servers that are no longer in the room because of it, and hear of it from this server although it may not be its own.
+    # Servers that are no longer in the room because of it, and hear of it from this server although it may not be its
+    # own.
     told_too: tuple[str, ...] = ()
     client_json: dict[bool, tuple[bytes, bytes]] = field(default_factory=dict)  # filled by client_events.serialise
 

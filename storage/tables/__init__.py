@@ -47,7 +47,6 @@ from storage.tables.events import (
 from storage.tables.federation import (
     destination_events,
     destinations,
-    inbound_transactions,
     outbound_edus,
     server_keys,
 )
@@ -96,7 +95,6 @@ __all__ = [
     "filters",
     "forward_extremities",
     "id_blocks",
-    "inbound_transactions",
     "invited_rooms_state",
     "key_backups",
     "key_signatures",

@@ -31,16 +31,6 @@ outbound_edus = Table(
     Index(None, "destination", "position"),
 )
 
-inbound_transactions = Table(
-    "inbound_transactions",
-    metadata,
-    text("origin", key=True),
-    text("txn_id", key=True),
-    blob("response"),
-    number("received_at"),
-    Index(None, "received_at"),
-)
-
 server_keys = Table(
     "server_keys",
     metadata,
