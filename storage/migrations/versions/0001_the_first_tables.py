@@ -261,15 +261,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", name=op.f("pk_id_blocks")),
     )
     op.create_table(
-        "inbound_transactions",
-        sa.Column("origin", sa.Text(), nullable=False),
-        sa.Column("txn_id", sa.Text(), nullable=False),
-        sa.Column("response", sa.LargeBinary(), nullable=False),
-        sa.Column("received_at", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.PrimaryKeyConstraint("origin", "txn_id", name=op.f("pk_inbound_transactions")),
-    )
-    op.create_index(op.f("ix_inbound_transactions_received_at"), "inbound_transactions", ["received_at"], unique=False)
-    op.create_table(
         "invited_rooms_state",
         sa.Column("room_id", sa.Text(), nullable=False),
         sa.Column("user_id", sa.Text(), nullable=False),
