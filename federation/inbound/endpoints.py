@@ -8,6 +8,7 @@ from federation.inbound.events import EventHandlers
 from federation.inbound.keys import KeyHandlers
 from federation.inbound.media import MediaHandlers
 from federation.inbound.membership import MembershipHandlers
+from federation.inbound.openid import OpenIdHandlers
 from federation.inbound.queries import QueryHandlers
 from federation.inbound.rooms import RoomHandlers
 from federation.inbound.server import ServerHandlers
@@ -79,6 +80,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _signed("queryInfo", "GET", f"{V1}/query/{{queryType}}", QueryHandlers.unknown),
     _signed("getPublicRooms", "GET", f"{V1}/publicRooms", QueryHandlers.get_public_rooms),
     _signed("queryPublicRooms", "POST", f"{V1}/publicRooms", QueryHandlers.query_public_rooms, "queryPublicRooms"),
+    _open("exchangeOpenIdToken", "GET", f"{V1}/openid/userinfo", OpenIdHandlers.userinfo),
     # --- devices and keys of users
     _signed("getUserDevices", "GET", f"{V1}/user/devices/{{userId}}", DeviceHandlers.get_devices),
     _signed(

@@ -28,6 +28,7 @@ from federation.inbound import membership as federation_membership
 from federation.inbound import queries as federation_queries
 from federation.inbound.endpoints import ENDPOINTS as FEDERATION_ENDPOINTS
 from federation.inbound.keys import KeyHandlers as FederationKeyHandlers
+from federation.inbound.openid import OpenIdHandlers
 from federation.inbound.server import ServerHandlers
 from federation.inbound.transactions import TransactionHandlers
 from federation.outbound.transport import Transport
@@ -219,6 +220,7 @@ class Server:
         return [
             ServerHandlers(version=_version(), well_known_server=config.well_known_server),
             FederationKeyHandlers(self.outside.keyring),
+            OpenIdHandlers(self.accounts.openid),
             TransactionHandlers(federation.transactions),
             federation_membership.MembershipHandlers(federation.resident, federation.invites),
             federation_events.EventHandlers(federation.served),
