@@ -35,7 +35,9 @@ class FetchMissing:
         """Unchecked PDUs between what this server has of the room and the event, oldest first; None where the other
         server does not answer."""
         earliest = list(head.extremities)[:MAX_GAP]
-        depth = min(head.extremities.values(), default=0)
+        # A branch that was long cut off is of smaller depths than what is newest here; all of it is wanted that is not
+        # older than what this server has of the room.
+        depth = min(head.missing.values(), default=0)
         try:
             return (
                 await self._client.missing_events(

@@ -19,6 +19,7 @@ from federation.inbound.events import EventHandlers
 from federation.inbound.keys import KeyHandlers
 from federation.inbound.media import MediaHandlers
 from federation.inbound.membership import MembershipHandlers
+from federation.inbound.openid import OpenIdHandlers
 from federation.inbound.queries import QueryHandlers
 from federation.inbound.rooms import RoomHandlers
 from federation.inbound.server import ServerHandlers
@@ -252,6 +253,7 @@ class Hearth:
                 serves_profiles=True,
             ),
             DeviceHandlers(_Keys()),
+            OpenIdHandlers(mock.Mock()),
             MediaHandlers(mock.Mock(), mock.Mock(), base.randomness),
         ]
         limiter = RateLimiter(RateLimits(enabled=False), base.clock)
