@@ -130,7 +130,7 @@ async def events_for(tx: Read, server_name: str, position: int, limit: int) -> l
 
 
 async def servers_noted(tx: Read, position: int, upto: int) -> list[tuple[str, int]]:
-    """(server, position) of what was noted for servers at positions of (position, upto] although it may be of others."""
+    """(server, position) of what was noted for servers at positions of (position, upto], though it may be of others."""
     statement = (
         select(destination_events.c.destination, events.c.position)
         .join(events, events.c.event_nid == destination_events.c.event_nid)

@@ -65,7 +65,7 @@ async def count(tx: Read, engine: Engine, query: SearchQuery) -> int:
     return int(await tx.fetch_value(select(func.count()).select_from(few)))
 
 
-def _matches(engine: Engine, query: SearchQuery) -> tuple[Select[Any], ColumnElement[float]]:
+def _matches(engine: Engine, query: SearchQuery) -> tuple[Select[*tuple[Any, ...]], ColumnElement[float]]:
     found = engine.full_text(search_documents, "event_nid", query.terms)
     table = search_documents.c
     statement = select(table.event_nid, found.rank, table.sent_at).select_from(found.source)

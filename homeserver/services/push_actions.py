@@ -131,7 +131,7 @@ class PushActions:
             if not isinstance(relation, Mapping):
                 return None
             target = relation.get("event_id")
-            if not is_storable(target):
+            if not isinstance(target, str) or not is_storable(target):
                 return None
             if relation.get("rel_type") == "m.thread":
                 return target
