@@ -1,6 +1,6 @@
 """The rows of one event, put off in a write."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from homeserver.core.events import Event
 from homeserver.core.hashes import encode_event_json
@@ -26,7 +26,7 @@ def relation_of(event: Event) -> tuple[str | None, str | None]:
     return target, kind
 
 
-def is_storable(value: Any) -> bool:
+def is_storable(value: object) -> TypeGuard[str]:
     """Whether it may be what an event relates to, or how: ids have at most 255 bytes, and no U+0000."""
     return isinstance(value, str) and len(value) <= _MAX_LENGTH and "\0" not in value
 
