@@ -88,6 +88,21 @@ async def distinct_names(tx: Read, user_ids: Sequence[str]) -> dict[str, set[str
     return found
 
 
+async def members_without_entry(tx: Read, room_nid: int, limit: int) -> list[str]:
+    """Users who are joined to the room and have no entry."""
+    statement = (
+        select(memberships.c.user_id)
+        .outerjoin(directory_entries, directory_entries.c.user_id == memberships.c.user_id)
+        .where(
+            memberships.c.room_nid == room_nid,
+            memberships.c.membership == "join",
+            directory_entries.c.entry_id.is_(None),
+        )
+        .limit(limit)
+    )
+    return [row.user_id for row in await tx.fetch_all(statement)]
+
+
 async def entry_ids(tx: Read, user_ids: Iterable[str]) -> dict[str, int]:
     """Those of the users that have an entry."""
     found: dict[str, int] = {}

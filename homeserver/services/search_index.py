@@ -5,7 +5,7 @@ may do that: a batch is void where another process has indexed the same part of 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from homeserver.core.search_words import words_of
@@ -25,6 +25,8 @@ REDACTION: Final = "m.room.redaction"
 _AT_ONCE: Final = 200
 _EVERY_S: Final = 5.0
 _MAX_NAMES: Final = 20
+People = dict[str, tuple[int, list[str]] | None]
+"""user id → (entry id, words), None for who is to have no entry."""
 
 
 class SearchIndex:
@@ -82,6 +84,7 @@ class SearchIndex:
     async def _write(self, reader: str, before: int | None, now: int, rows: Sequence[Any]) -> None:
         found = await self._events.get_many([row.event_id for row in rows])
         several = [found[row.event_id] for row in rows if row.event_id in found]
+        await self._index_members_of(one for one in several if self._is_own_join(one))
         targets = [one.event.redacts for one in several if one.event.type == REDACTION and one.event.redacts]
         people = await self._people({one.event.state_key for one in several if one.event.type == MEMBER} - {None, ""})
         async with self._database.read() as tx:
@@ -94,15 +97,25 @@ class SearchIndex:
                     _put(tx, one)
             for nid in redacted:
                 storage.remove_document(tx, nid)
-            for user_id, entry in people.items():
-                if entry is None:
-                    user_directory.remove(tx, user_id)
-                else:
-                    user_directory.put(tx, user_id, *entry)
+            await _putting(people)(tx)
 
         await self._database.write(operation)
 
-    async def _people(self, user_ids: "set[str | None]") -> dict[str, tuple[int, list[str]] | None]:
+    def _is_own_join(self, stored: StoredEvent) -> bool:
+        event = stored.event
+        return event.membership == "join" and (event.state_key or "").endswith(self._suffix)
+
+    async def _index_members_of(self, joins: Iterable[StoredEvent]) -> None:
+        """A room that was joined on another server comes with members whose events have no place in the log."""
+        for room_nid in {stored.room_nid for stored in joins}:
+            while user_ids := await self._members_without_entry(room_nid):
+                await self._database.write(_putting(await self._people(user_ids)))
+
+    async def _members_without_entry(self, room_nid: int) -> list[str]:
+        async with self._database.read() as tx:
+            return await user_directory.members_without_entry(tx, room_nid, _AT_ONCE)
+
+    async def _people(self, user_ids: Collection[str | None]) -> People:
         """The entries of these users as they are to be now; None for who is in no room."""
         ids = [user_id for user_id in user_ids if user_id is not None]
         if not ids:
@@ -111,7 +124,7 @@ class SearchIndex:
             names = await user_directory.distinct_names(tx, ids)
             local = await profiles.profiles_of(tx, [user_id for user_id in names if user_id.endswith(self._suffix)])
             entries = await user_directory.entry_ids(tx, ids)
-        people: dict[str, tuple[int, list[str]] | None] = {}
+        people: People = {}
         for user_id in ids:
             if user_id not in names:
                 people[user_id] = None
@@ -124,6 +137,17 @@ class SearchIndex:
             words = dict.fromkeys(word for text in (user_id, *called) for word in words_of(text))
             people[user_id] = (entries.get(user_id) or self._database.new_id("directory"), list(words))
         return people
+
+
+def _putting(people: People) -> Callable[[Write], Awaitable[None]]:
+    async def operation(tx: Write) -> None:
+        for user_id, entry in people.items():
+            if entry is None:
+                user_directory.remove(tx, user_id)
+            else:
+                user_directory.put(tx, user_id, *entry)
+
+    return operation
 
 
 def _put(tx: Write, stored: StoredEvent) -> None:
