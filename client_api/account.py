@@ -4,18 +4,22 @@ from typing import Any
 
 from homeserver.errors import MissingParam, MissingToken
 from homeserver.services.accounts import Accounts
+from homeserver.services.email_addresses import EmailAddresses
 from homeserver.services.openid import OpenId
-from homeserver.services.uia import PASSWORDS, InteractiveAuth
+from homeserver.services.uia import EMAILS, PASSWORDS, InteractiveAuth
 from homeserver.web.request import Request
 
 
 class AccountHandlers:
     """What users do with their accounts."""
 
-    def __init__(self, accounts: Accounts, uia: InteractiveAuth, openid: OpenId) -> None:
+    def __init__(
+        self, accounts: Accounts, uia: InteractiveAuth, openid: OpenId, emails: EmailAddresses | None = None
+    ) -> None:
         self._accounts = accounts
         self._uia = uia
         self._openid = openid
+        self._emails = emails
 
     async def whoami(self, request: Request) -> dict[str, Any]:
         user = request.user
@@ -66,14 +70,18 @@ class AccountHandlers:
         await self._accounts.set_suspended(request.user, request.path["userId"], request.body["suspended"])
         return {"suspended": request.body["suspended"]}
 
-    async def third_party_ids(self, request: Request) -> dict[str, Any]:
-        return {"threepids": []}
-
     async def _proven_user(self, operation: str, request: Request) -> str:
-        """The user whose password was given: the requester, where there is one."""
+        """The user whose password was given: the requester, where there is one. A forgotten password is replaced with
+        an e-mail address of the account."""
         requester = request.requester
         user_id = None if requester is None else requester.user_id
-        proof = await self._uia.require(operation, request.body, [[PASSWORDS]], user_id=user_id)
+        by_mail = self._emails if user_id is None and operation == "password" else None
+        if by_mail is not None and not by_mail.is_enabled:
+            by_mail = None
+        flows = [[PASSWORDS], [EMAILS]] if by_mail is not None else [[PASSWORDS]]
+        proof = await self._uia.require(operation, request.body, flows, user_id=user_id)
+        if by_mail is not None and proof.user_id is None:
+            return await by_mail.take_owner(*proof.completed[EMAILS])
         proven = user_id or proof.user_id
         if proven is None:
             raise MissingToken

@@ -13,6 +13,7 @@ from client_api.tables.relations import RELATIONS
 from client_api.tables.rooms import ROOMS
 from client_api.tables.sliding_sync import SLIDING_SYNC
 from client_api.tables.sync import SYNC
+from client_api.tables.third_party_ids import THIRD_PARTY_IDS
 from homeserver.web.endpoint import Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -25,4 +26,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *EXTRAS,
     *SLIDING_SYNC,
     *FEATURES,
+    *THIRD_PARTY_IDS,
 )

@@ -86,6 +86,6 @@ def _capabilities(config: Config) -> dict[str, Any]:
         "m.set_displayname": {"enabled": True},
         "m.set_avatar_url": {"enabled": True},
         "m.profile_fields": {"enabled": True},
-        "m.3pid_changes": {"enabled": False},
+        "m.3pid_changes": {"enabled": config.email.host is not None},
         "m.get_login_token": {"enabled": True},
     }

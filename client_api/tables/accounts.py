@@ -127,7 +127,6 @@ ACCOUNTS: tuple[Endpoint, ...] = (
         AccountHandlers.set_suspended,
         body="setAdminSuspendUser",
     ),
-    Endpoint("getAccount3PIDs", "GET", "/_matrix/client/v3/account/3pid", AccountHandlers.third_party_ids),
     Endpoint("getDevices", "GET", "/_matrix/client/v3/devices", DeviceHandlers.devices, Auth.GUEST_OK),
     Endpoint("getDevice", "GET", "/_matrix/client/v3/devices/{deviceId}", DeviceHandlers.device, Auth.GUEST_OK),
     Endpoint(

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from homeserver.app.foundation import Foundation
 from homeserver.app.outside import Outside
+from homeserver.runtime.mailer import Mailer
 from homeserver.services.accounts import Accounts
 from homeserver.services.appservices import Appservices
 from homeserver.services.device_lists import DeviceLists
 from homeserver.services.devices import Devices
+from homeserver.services.email_addresses import EmailAddresses
 from homeserver.services.logins import Logins
 from homeserver.services.openid import OpenId
 from homeserver.services.password_login import PasswordLogin, without_limit
@@ -38,6 +40,7 @@ class AccountServices:
     devices: Devices
     profiles: Profiles
     passwords: Passwords
+    emails: EmailAddresses
 
     def start(self, base: Foundation) -> None:
         """Clean up now and then what has expired."""
@@ -64,6 +67,8 @@ def build_accounts(base: Foundation, outside: Outside, limiter: RateLimiter | No
     password_login = PasswordLogin(database, passwords, base.server_name, limit)
     uia = InteractiveAuth(database, clock, randomness, password_login, lifetime_s=config.sessions.uia_lifetime)
     sessions = Sessions(database, clock, base.tasks, appservices, size=config.caches.sessions)
+    emails = _emails(base)
+    uia.emails = emails
     remote_profiles = FederatedProfiles(outside.client) if config.federation.enabled else None
     return AccountServices(
         appservices,
@@ -73,10 +78,33 @@ def build_accounts(base: Foundation, outside: Outside, limiter: RateLimiter | No
         accounts,
         password_login,
         uia,
-        Registration(accounts, uia, config.registration, base.server_name),
+        Registration(accounts, uia, config.registration, base.server_name, emails),
         SharedSecretRegistration(accounts, clock, randomness, config.registration, base.server_name),
         OpenId(database, clock, randomness, base.server_name),
         Devices(database, clock, sessions, logins, device_lists),
         Profiles(database, base.tasks, appservices, base.server_name, remote=remote_profiles),
         passwords,
+        emails,
+    )
+
+
+def _emails(base: Foundation) -> EmailAddresses:
+    config = base.config.email
+    mailer = None
+    if config.host is not None:
+        mailer = Mailer(
+            config.host,
+            config.port,
+            security=config.security,
+            sender=config.sender,
+            user=config.user,
+            password=config.password,
+        )
+    return EmailAddresses(
+        base.database,
+        mailer,
+        base.clock,
+        base.randomness,
+        server_name=base.server_name,
+        public_base_url=base.config.public_base_url,
     )

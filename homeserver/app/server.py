@@ -19,6 +19,7 @@ from client_api.rooms import RoomHandlers
 from client_api.server_info import ServerInfoHandlers
 from client_api.sliding_sync import SlidingSyncHandlers
 from client_api.sync import SyncHandlers
+from client_api.third_party_ids import ThirdPartyIdHandlers
 from client_api.timeline import TimelineHandlers
 from client_api.to_device import ToDeviceHandlers
 from federation.inbound import devices as federation_devices
@@ -181,7 +182,8 @@ class Server:
                 accounts.appservices,
                 config.sessions,
             ),
-            AccountHandlers(accounts.accounts, accounts.uia, accounts.openid),
+            AccountHandlers(accounts.accounts, accounts.uia, accounts.openid, accounts.emails),
+            ThirdPartyIdHandlers(accounts.emails, accounts.uia),
             self.appservices.handlers,
             DeviceHandlers(accounts.devices, accounts.uia),
             ProfileHandlers(accounts.profiles),

@@ -15,6 +15,7 @@ class Registration:
     shared_secret: Secret | None = option(
         None, "Whoever knows this can register any account, administrators too (POST /_synapse/admin/v1/register)."
     )
+    requires_email: bool = option(False, "Registering needs an e-mail address that is proven; see `email`.")
     allow_guests: bool = option(False, "Let clients use guest accounts, without a password.")
     min_password_length: int = option(8, "Fewer characters are refused as a weak password.", minimum=1)
 

@@ -18,6 +18,7 @@ from homeserver.config.server_sections import (
     DEFAULT_LISTENERS,
     Caches,
     Database,
+    Email,
     Limits,
     Listener,
     Logging,
@@ -53,6 +54,7 @@ class Config:
     push: Push = section(Push)
     turn: Turn = section(Turn)
     support: Support = section(Support)
+    email: Email = section(Email)
     logging: Logging = section(Logging)
     metrics: Metrics = section(Metrics)
     caches: Caches = section(Caches)

@@ -46,6 +46,20 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Email:
+    """Mails to users: to prove their addresses, and to set a forgotten password."""
+
+    host: str | None = option(None, "The SMTP server; default: no mail is sent.")
+    port: int = option(587, "Its port.", minimum=1)
+    security: Literal["none", "starttls", "tls"] = option(
+        "starttls", "starttls encrypts after the greeting, tls from the beginning, none never."
+    )
+    user: str | None = option(None, "Log in to it with this name.")
+    password: Secret | None = option(None, "And this password.")
+    sender: str = option("Hearth <noreply@localhost>", "The address that mails come from.")
+
+
+@dataclass(frozen=True, slots=True)
 class Support:
     """Whom to turn to; clients and other servers' operators are told."""
 

@@ -13,7 +13,7 @@ from homeserver.services.logins import DeviceWish, Login, Logins
 from homeserver.services.passwords import Passwords
 from homeserver.services.profiles import first_name, forget_profile
 from homeserver.services.sessions import Requester, sessions_changed
-from storage import devices, users
+from storage import devices, third_party_ids, users
 from storage.database import Database, Write
 from storage.users import UserExists, UserRow
 
@@ -176,6 +176,7 @@ class Accounts:
             await self._logins.remove_all_devices(tx, user_id)
             devices.remove_cross_signing(tx, user_id)
             forget_profile(tx, user_id)
+            await third_party_ids.remove_all(tx, user_id)
 
         await self._database.write(operation)
         if self._tasks is None:

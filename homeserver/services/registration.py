@@ -9,19 +9,32 @@ from homeserver.config.account_sections import Registration as RegistrationConfi
 from homeserver.errors import Exclusive, Forbidden, MissingParam
 from homeserver.services.accounts import Accounts
 from homeserver.services.appservices import Appservice
+from homeserver.services.email_addresses import EmailAddresses
 from homeserver.services.logins import DeviceWish, Login
-from homeserver.services.uia import DUMMY, REGISTRATION_TOKENS, InteractiveAuth
+from homeserver.services.uia import DUMMY, EMAILS, REGISTRATION_TOKENS, InteractiveAuth
+from storage.database import Write
 
 
 class Registration:
     """Who may have an account, and how they get it."""
 
-    def __init__(self, accounts: Accounts, uia: InteractiveAuth, config: RegistrationConfig, server_name: str) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        uia: InteractiveAuth,
+        config: RegistrationConfig,
+        server_name: str,
+        emails: EmailAddresses | None = None,
+    ) -> None:
         self._accounts = accounts
         self._uia = uia
         self._config = config
         self._server_name = server_name
-        self._flows = [[REGISTRATION_TOKENS if config.requires_token else DUMMY]]
+        self._emails = emails
+        wanted = [REGISTRATION_TOKENS] if config.requires_token else []
+        if config.requires_email and emails is not None:
+            wanted.append(EMAILS)
+        self._flows = [wanted or [DUMMY]]
 
     async def register_user(self, body: dict[str, Any], ip: str, user_agent: str) -> dict[str, Any]:
         """An account for a person; capitals in the name become small letters, as at logging in.
@@ -42,13 +55,15 @@ class Registration:
         proof = await self._uia.require("register", body, self._flows, any_body=True, keep=True)
         if password is None:
             raise MissingParam("The password is missing")
-        made = await self._accounts.make(
-            user_id or self._accounts.any_user_id(),
-            password,
-            wish=None if body.get("inhibit_login") else wish,
-            within=lambda tx: self._uia.finish(tx, proof),
-        )
-        return self._answer(*made)
+        chosen = user_id or self._accounts.any_user_id()
+
+        async def finish(tx: Write) -> None:
+            await self._uia.finish(tx, proof)
+            if self._emails is not None and EMAILS in proof.completed:
+                await self._emails.claim(tx, chosen, *proof.completed[EMAILS])
+
+        wished = None if body.get("inhibit_login") else wish
+        return self._answer(*await self._accounts.make(chosen, password, wish=wished, within=finish))
 
     async def register_guest(self, body: dict[str, Any], ip: str, user_agent: str) -> dict[str, Any]:
         """An account for a guest, which nobody can log in to again."""

@@ -21,6 +21,7 @@ from homeserver.errors import (
 )
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.random import Randomness
+from homeserver.services.email_addresses import EmailAddresses, Purpose
 from homeserver.services.password_login import PasswordLogin
 from storage import uia_sessions
 from storage.database import Database, Write
@@ -29,13 +30,15 @@ from storage.uia_sessions import UiaSession
 PASSWORDS: Final = "m.login.password"
 DUMMY: Final = "m.login.dummy"
 REGISTRATION_TOKENS: Final = "m.login.registration_token"
+EMAILS: Final = "m.login.email.identity"
 
 Flows = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was completed: stage → the user id (password), the token (registration token) or True (dummy).
+    """What was completed: stage → the user id (password), the token (registration token), the address and the id of its
+    proof (e-mail), or True (dummy).
 
     `session_id` is None where the request completed everything by itself.
     """
@@ -81,6 +84,7 @@ class InteractiveAuth:
         self._randomness = randomness
         self._password_login = password_login
         self._lifetime_ms = round(lifetime_s * 1000)
+        self.emails: EmailAddresses | None = None  # set where flows have the stage of e-mail addresses
 
     async def require(
         self,
@@ -171,6 +175,9 @@ class InteractiveAuth:
             if attempt.user_id is not None and user_id != attempt.user_id:
                 raise _AnotherUser("This is the password of another account")
             return user_id
+        if stage == EMAILS and self.emails is not None:
+            purpose: Purpose = "register" if attempt.session.operation == "register" else "password"
+            return list(await self.emails.prove(purpose, auth.get("threepid_creds", auth.get("threepidCreds"))))
         if stage == REGISTRATION_TOKENS:
             token = auth.get("token")
             if not isinstance(token, str):

@@ -68,6 +68,7 @@ from storage.tables.rooms import (
 from storage.tables.search import directory_entries, search_documents
 from storage.tables.server import id_blocks, leases, log_readers, stream_position
 from storage.tables.sliding_sync import sliding_sync_connections, sliding_sync_rooms
+from storage.tables.third_party_ids import email_validations, third_party_ids
 from storage.tables.user_data import account_data, presence, push_exceptions, pushers, read_marks, receipts
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "device_list_changes",
     "devices",
     "directory_entries",
+    "email_validations",
     "event_auth",
     "event_bodies",
     "event_edges",
@@ -132,6 +134,7 @@ __all__ = [
     "state_deltas",
     "state_snapshots",
     "stream_position",
+    "third_party_ids",
     "to_device",
     "to_device_seen",
     "transactions",

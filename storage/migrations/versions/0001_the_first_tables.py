@@ -149,6 +149,25 @@ def upgrade() -> None:
         sa.UniqueConstraint("entry_id", name=op.f("uq_directory_entries_entry_id")),
     )
     op.create_table(
+        "email_validations",
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("client_secret", sa.Text(), nullable=False),
+        sa.Column("send_attempt", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("next_link", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("validated_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_email_validations")),
+    )
+    op.create_index(
+        op.f("ix_email_validations_client_secret_address"),
+        "email_validations",
+        ["client_secret", "address"],
+        unique=False,
+    )
+    op.create_table(
         "event_auth",
         sa.Column("event_nid", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("auth_event_nid", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -634,6 +653,16 @@ def upgrade() -> None:
         sa.Column("value", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stream_position")),
     )
+    op.create_table(
+        "third_party_ids",
+        sa.Column("medium", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("validated_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("added_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("medium", "address", name=op.f("pk_third_party_ids")),
+    )
+    op.create_index(op.f("ix_third_party_ids_user_id"), "third_party_ids", ["user_id"], unique=False)
     op.create_table(
         "to_device",
         sa.Column("user_id", sa.Text(), nullable=False),
