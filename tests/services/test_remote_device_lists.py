@@ -45,7 +45,13 @@ def update(stream_id: int, *previous: int, device_id: str = "TWO", **more: Any) 
 async def share_a_room(world: KeysWorld) -> str:
     room_id = await world.create_room(ALICE)
     await world.join(ZOE, room_id)
+    await announced(world)
     return room_id
+
+
+async def announced(world: KeysWorld) -> None:
+    """Servers that came to share a room have been told of the devices of its users."""
+    await asyncio.gather(*(task for task in world.tasks._tasks if "announce devices" in task.get_name()))
 
 
 async def devices_seen(world: KeysWorld) -> list[str]:
@@ -289,7 +295,7 @@ async def test_servers_that_see_a_user_for_the_first_time_are_told_once(world: K
     rooms = [await share_a_room(world) for _ in range(2)]
     for room_id in rooms:
         await world.join(BOB, room_id)
-        await asyncio.gather(*(task for task in world.tasks._tasks if "announce devices" in task.get_name()))
+        await announced(world)
     ((destination, content),) = await world.edus("m.device_list_update")
     assert (destination, content["user_id"], content["prev_id"]) == (THERE, BOB, [])
     assert content["stream_id"] == (await world.local_keys.devices(BOB))["stream_id"]
