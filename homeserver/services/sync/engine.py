@@ -149,7 +149,8 @@ class SyncEngine:
         if request.since is None:
             return select_all(user, request, upto)
         since = request.since
-        news = list(with_news) if with_news is not None else self._rooms.with_news(user, since.position)
+        # What was read may have grown since: memory has that part.
+        news = [*(with_news or ()), *self._rooms.with_news(user, since.position)]
         news += self._typing.changed_since(since.ephemeral, user.joined)
         news += [row.room_id for row in data.changed(since.position, upto) if row.room_id]
         return select_changed(user, request, upto, news)
