@@ -320,7 +320,7 @@ class Hearth:
         return await self.reading.events.get(event_id)
 
     async def has(self, event_id: str) -> bool:
-        """Whether the event is there, and all that follows from it: a reader may see a commit before the writer does."""
+        """Whether the event is there, and what follows from it: a reader may see a commit before the writer does."""
         stored = await self.event(event_id)
         return stored is not None and stored.is_accepted and (stored.position or 0) <= self.base.database.position
 
