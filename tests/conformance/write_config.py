@@ -37,6 +37,7 @@ def config_from(environment: dict[str, str]) -> dict[str, Any]:
             "enabled": True,
             "requires_token": False,
             "allow_guests": True,
+            "min_password_length": 6,  # tests use short ones
             "shared_secret": environment.get("HS_SHARED_SECRET") or "complement",
         },
         "passwords": {"memory_kib": 1024, "iterations": 1},  # as cheap as other servers' are made for tests
