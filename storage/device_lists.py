@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 
 from storage.database import Position, Read, Write
 from storage.destinations import add_edu
@@ -145,6 +145,17 @@ async def followed_since(tx: Read, states: Mapping[str, ListState]) -> set[str]:
         )
         found |= {row.user_id for row in await tx.fetch_all(statement)}
     return found
+
+
+async def distrust_members(tx: Write, room_nid: int) -> None:
+    """This server leaves a room: the lists of its members count as stale."""
+    members = select(memberships.c.user_id).where(
+        memberships.c.room_nid == room_nid, memberships.c.membership == "join"
+    )
+    state = remote_device_list_state
+    await tx.execute(
+        update(state).where(state.c.user_id.in_(members), state.c.position.is_not(None)).values(stale=True)
+    )
 
 
 async def has_changed_since(tx: Read, user_id: str, position: int) -> bool:

@@ -10,7 +10,7 @@ from homeserver.core.identifiers import InvalidIdentifier, server_name_of
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.room_heads import HeadDraft
 from homeserver.services.snapshots import Delta
-from storage import memberships
+from storage import device_lists, memberships
 from storage.database import Position, Write
 from storage.tables import destination_events
 
@@ -55,7 +55,11 @@ class MemberRows:
             draft.set_member(user_id, event.membership)
         if joining and self._succession is not None:
             await self._succeed(tx, draft, delta, joining, self._succession)
-        return {server for server in before if not draft.host_count(server)}
+        gone = {server for server in before if not draft.host_count(server)}
+        if self._server_name in gone:
+            # Updates of the others' devices arrive no longer on account of this room.
+            await device_lists.distrust_members(tx, draft.room_nid)
+        return gone
 
     def tell_gone(self, tx: Write, cause: StoredEvent, gone: set[str]) -> None:
         """Servers are out of the room because another state won: nobody else may tell them, so it is noted here.

@@ -13,6 +13,7 @@ import orjson
 from homeserver.errors import InvalidParam, NotFound
 from homeserver.runtime.bus import Hint
 from homeserver.runtime.clock import Clock
+from homeserver.services.event_rows import relation_of
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.notifier import Notifier
 from homeserver.services.room_heads import RoomHeads
@@ -26,6 +27,8 @@ from storage.streams import Stream
 READ = "m.read"
 READ_PRIVATE = "m.read.private"
 TYPES = frozenset({READ, READ_PRIVATE})
+# How far relations are followed to the root of a thread.
+_MAX_HOPS = 3
 _Key = tuple[str, str, str]
 
 
@@ -94,7 +97,7 @@ class Receipts:
         stored = await self._events.get(event_id)
         if stored is None or stored.event.room_id != room_id:
             raise NotFound("There is no such event in this room")
-        if isinstance(thread_id, str) and not _is_in_thread(stored, thread_id):
+        if isinstance(thread_id, str) and not await self._belongs_to(stored, thread_id):
             raise InvalidParam("The event is not in that thread")
         data: dict[str, Any] = {"ts": self._clock.now_ms()}
         if isinstance(thread_id, str):
@@ -220,6 +223,21 @@ class Receipts:
             ]
         )
 
+    async def _belongs_to(self, stored: StoredEvent, thread_id: str) -> bool:
+        """Whether a receipt for the thread may name the event: one of the thread, its root, or what relates to that
+        in another way, be it indirectly."""
+        if thread_id == MAIN:
+            return stored.thread_root is None
+        event: StoredEvent | None = stored
+        for _ in range(_MAX_HOPS + 1):
+            if event is None or event.event.room_id != stored.event.room_id:
+                return False
+            if thread_id in (event.thread_root, event.event_id):
+                return True
+            target, _kind = relation_of(event.event)
+            event = None if target is None else await self._events.get(target)
+        return False
+
     def _on_hints(self, hints: Sequence[Hint]) -> None:
         for hint in hints:
             if hint.stream != Stream.RECEIPTS or not hint.keys:
@@ -234,13 +252,6 @@ class Receipts:
                 if len(self._rooms) > self._size:
                     self._rooms.popitem(last=False)
             room.set(replace(hint.payload, position=hint.position))
-
-
-def _is_in_thread(stored: StoredEvent, thread_id: str) -> bool:
-    if thread_id == MAIN:
-        return stored.thread_root is None
-    # A thread's root is read both in the thread and in the main timeline.
-    return thread_id in (stored.thread_root, stored.event_id)
 
 
 def _is_ahead(old: Receipt, stored: StoredEvent) -> bool:

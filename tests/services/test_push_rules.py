@@ -77,6 +77,28 @@ async def test_threads_are_counted_and_read_by_themselves(world: World) -> None:
         await world.receipts.send(BOB, room_id, "m.read", reply, "main")
 
 
+async def test_a_thread_is_read_by_what_relates_to_its_root_in_another_way(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    root = await world.send(ALICE, room_id)
+
+    async def relate(kind: str, target: str, event_type: str = "m.room.message") -> str:
+        content = {"msgtype": "m.text", "body": "x", "m.relates_to": {"rel_type": kind, "event_id": target}}
+        return await world.send(ALICE, room_id, event_type, content)
+
+    await relate("m.thread", root)
+    reference = await relate("m.reference", root)
+    reaction = await relate("m.annotation", reference, "m.reaction")
+    elsewhere = await world.send(ALICE, room_id)
+    with pytest.raises(InvalidParam):
+        await world.receipts.send(BOB, room_id, "m.read", elsewhere, root)
+    await world.receipts.send(BOB, room_id, "m.read", reaction, root)
+    wanted = {"room": {"timeline": {"unread_thread_notifications": True}}}
+    room = joined(await world.sync(BOB, filter=wanted), room_id)
+    assert room["unread_notifications"]["notification_count"] == 3
+    assert "unread_thread_notifications" not in room
+
+
 async def test_what_the_server_manages_is_not_set_as_account_data(world: World) -> None:
     for data_type in ("m.push_rules", "m.fully_read"):
         with pytest.raises(BadJson):

@@ -144,6 +144,17 @@ async def test_a_list_is_not_trusted_after_its_user_was_away(world: KeysWorld) -
     assert await devices_seen(world) == ["SEVEN"]
 
 
+async def test_lists_are_not_trusted_after_this_server_was_away(world: KeysWorld) -> None:
+    room_id = await share_a_room(world)
+    assert await devices_seen(world) == ["ONE"]
+    await world.member(ALICE, room_id, ALICE, "leave")
+    world.others.keys[THERE] = {"device_keys": {ZOE: {"TWO": device_keys(ZOE, "TWO")}}}
+    assert await devices_seen(world) == ["TWO"], "nobody tells of changes any more, so every query is passed on"
+    await world.join(ALICE, room_id)
+    world.others.devices[ZOE] = zoes_list(6, "ONE", "TWO")
+    assert await devices_seen(world) == ["ONE", "TWO"]
+
+
 async def test_those_who_share_a_room_hear_of_updates_and_others_do_not(world: KeysWorld) -> None:
     await world.add_device(BOB)
     await share_a_room(world)
