@@ -257,7 +257,7 @@ class Rooms:
             return
         if ephemeral or draft.span.is_full:
             parts.append(b'"ephemeral":{"events":[%b]}' % b",".join(ephemeral))
-        if account:
+        if account or draft.span.is_full:
             parts.append(b'"account_data":{"events":[%b]}' % b",".join(account))
         parts.append(self._unread_counts(request, room))
         answer.add_room("join", room.room_id, b"{%b}" % b",".join(parts))
