@@ -128,6 +128,8 @@ class FederationSender:
         if len(self._heard_at) >= KNOWN_ROOMS:
             self._heard_at.clear()
         self._heard_at[server_name] = now
+        # At once, as it may have to be asked about what it says.
+        self._reachability.succeeded(server_name)
         self._database.bus.publish([Hint(Stream.FEDERATION_CONTACT, 0, (server_name,))])
 
     async def _step(self) -> None:

@@ -149,8 +149,11 @@ class ServedEvents:
         return ids, sorted(await self._chains.chain_of(ids))
 
     async def _require_shared(self, origin: str, room_id: str, asked: Iterable[StoredEvent]) -> RoomHead:
-        """The head of a room that the server is in, or was in until after the events that it asks for."""
-        head = await self._access.resident_head(room_id, origin)
+        """The head of a room that the server is in, or was in until after the events that it asks for.
+
+        This server may have left the room: who else would tell what came before its leaving?
+        """
+        head = await self._access.head_with_history(room_id, origin)
         if origin in head.hosts:
             return head
         left_at = await self._former.left_at(head, origin)

@@ -34,6 +34,15 @@ class ServerAccess:
         """Whether a user of this server is joined to the room."""
         return self.server_name in head.hosts
 
+    async def head_with_history(self, room_id: str, origin: str) -> RoomHead:
+        """As `resident_head`, also of a room that this server was in."""
+        head = await self._heads.get(room_id)
+        if head is None or not head.extremities:
+            raise NotFound("This server knows nothing of the room")
+        if not await self.is_allowed(head, origin):
+            raise Forbidden("The room's server ACL shuts your server out")
+        return head
+
     async def resident_head(self, room_id: str, origin: str) -> RoomHead:
         """The head of a room that this server is in and `origin` may take part in. Raises NotFound and Forbidden."""
         head = await self._heads.get(room_id)

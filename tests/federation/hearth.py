@@ -146,6 +146,7 @@ class Hearth:
         self.name = name
         self.base = base
         self.received = Received()
+        self.answering = 0  # requests of others that have no answer yet
         self.outside = look_outside(base, network.transport(name))
         self.reading = build_reading(base)
         self.writing = build_writing(base, self.outside, self.reading, NoProfiles())
@@ -265,7 +266,11 @@ class Hearth:
         stream.feed_data(body or b"")
         stream.feed_eof()
         http = make_mocked_request(method, target, headers=dict(headers), payload=stream)
-        reply = await self.dispatcher.handle(http)
+        self.answering += 1
+        try:
+            reply = await self.dispatcher.handle(http)
+        finally:
+            self.answering -= 1
         assert isinstance(reply, Reply)
         return Answer(reply.status, {"content-type": "application/json"}, reply.body)
 

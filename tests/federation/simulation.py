@@ -141,7 +141,12 @@ class World:
             await history.observe()
 
     async def _restart(self, name: str) -> None:
-        await self.servers[name].stop(kill=self.random.random() < 0.5)
+        server = self.servers[name]
+        self.network.servers.pop(name)
+        while self.acting or server.answering:
+            self.weather.turn()
+            await asyncio.sleep(0.001)
+        await server.stop(kill=self.random.random() < 0.5)
         self.servers[name] = await Hearth.start(self.network, name, self.folder, self.clock)
 
     async def _heal(self) -> None:
@@ -264,16 +269,20 @@ class History:
                 found += _differences(name, await self.timeline(server), timeline)
         return [f"[room version {self.version}] {text}" for text in found]
 
-    async def timeline(self, server: Hearth) -> dict[str, bool]:
-        """The events of the timeline that are part of the history, and whether each is rejected."""
+    async def timeline(self, server: Hearth) -> dict[str, str]:
+        """The events of the timeline that are part of the history, and what each is."""
         head = await server.reading.heads.get(self.room_id)
         assert head is not None
-        statement = select(events.c.event_id, events.c.rejected).where(
+        statement = select(events.c.event_id, events.c.rejected, events.c.soft_failed).where(
             events.c.room_nid == head.room_nid, events.c.outlier.is_(False)
         )
         async with server.base.database.read() as tx:
             rows = await tx.fetch_all(statement)
-        return {row.event_id: row.rejected is not None for row in rows if row.event_id not in (self.before or ())}
+        return {
+            row.event_id: "rejected" if row.rejected is not None else "soft-failed" if row.soft_failed else "accepted"
+            for row in rows
+            if row.event_id not in (self.before or ())
+        }
 
     # --- what people do
 
@@ -357,12 +366,14 @@ _ACTIONS = {
 }
 
 
-def _differences(name: str, theirs: dict[str, bool], ours: dict[str, bool]) -> list[str]:
+def _differences(name: str, theirs: dict[str, str], ours: dict[str, str]) -> list[str]:
     found: list[str] = []
-    if missing := ours.keys() - theirs.keys():
+    # What is soft-failed, because its sender was out of the room, need not come to everybody.
+    if missing := [event_id for event_id, what in ours.items() if what == "accepted" and event_id not in theirs]:
         found.append(f"{name} lacks {sorted(missing)}")
-    if missing := theirs.keys() - ours.keys():
+    if missing := [event_id for event_id, what in theirs.items() if what == "accepted" and event_id not in ours]:
         found.append(f"hs1 lacks {sorted(missing)} of {name}")
-    if judged := [event_id for event_id in ours.keys() & theirs.keys() if ours[event_id] != theirs[event_id]]:
+    both = ours.keys() & theirs.keys()
+    if judged := [event_id for event_id in both if (ours[event_id] == "rejected") != (theirs[event_id] == "rejected")]:
         found.append(f"{name} and hs1 judge otherwise of {sorted(judged)}")
     return found
