@@ -144,10 +144,12 @@ async def page(
     backwards: bool,
     limit: int,
     stop: PaginationToken | None = None,
+    upto: int | None = None,
     types: Collection[str] | None = None,
     senders: Collection[str] | None = None,
 ) -> list[Place]:
-    """Up to `limit` events on one side of a gap in the timeline, the nearest first; `stop` is the gap not to cross.
+    """Up to `limit` events on one side of a gap in the timeline, the nearest first; `stop` is the gap not to cross,
+    and `upto` the last position of what may be shown.
 
     `types` and `senders` narrow it down where the filter names them exactly.
     """
@@ -163,6 +165,8 @@ async def page(
         conditions.append(place >= here)
         if there is not None:
             conditions.append(place < there)
+    if upto is not None:
+        conditions.append(table.position <= upto)
     if types is not None:
         conditions.append(table.type.in_(list(types)))
     if senders is not None:
@@ -185,12 +189,13 @@ async def place_at(tx: Read, room_nid: int, position: int) -> Place | None:
     return None if row is None else Place(*row)
 
 
-async def last_place(tx: Read, room_nid: int) -> Place | None:
-    """The last event of the room's timeline."""
+async def last_place(tx: Read, room_nid: int, upto: int | None = None) -> Place | None:
+    """The last event of the room's timeline, of those up to a place in the log."""
     table = events.c
+    received = table.position.is_not(None) if upto is None else table.position <= upto
     statement = (
         select(table.event_id, table.depth, table.position)
-        .where(table.room_nid == room_nid, table.position.is_not(None), _SHOWN)
+        .where(table.room_nid == room_nid, received, _SHOWN)
         .order_by(table.depth.desc(), table.position.desc())
         .limit(1)
     )

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from homeserver.core.canonical_json import encode_lenient
-from homeserver.core.events import REDACTION, Event
+from homeserver.core.events import CREATE, REDACTION, Event
 from homeserver.services.events import StoredEvent
 
 
@@ -48,7 +48,9 @@ def client_event(stored: StoredEvent) -> dict[str, Any]:
 
 def stripped(event: Event) -> dict[str, Any]:
     """Stripped state: https://spec.matrix.org/v1.19/client-server-api/#stripped-state"""
-    return {"type": event.type, "state_key": event.state_key, "sender": event.sender, "content": event.content}
+    shown = {"type": event.type, "state_key": event.state_key, "sender": event.sender, "content": event.content}
+    # Clients tell rooms of one name apart by how old they are (proposal 4311).
+    return {**shown, "origin_server_ts": event.origin_server_ts} if event.type == CREATE else shown
 
 
 def json_bytes(value: Any) -> bytes:

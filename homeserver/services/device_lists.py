@@ -34,6 +34,11 @@ class DeviceLists:
             changes = await device_lists.changes_between(tx, after, upto)
         return list(dict.fromkeys(user_id for _, user_id in changes))
 
+    async def sharing_rooms(self, user_id: str, others: Collection[str]) -> set[str]:
+        """Those of the others who are in a room that the user is in."""
+        async with self._database.read() as tx:
+            return await device_lists.sharing_rooms_with(tx, user_id, others)
+
     async def changed_for(self, user_id: str, after: int, upto: int) -> tuple[list[str], list[str]]:
         """(changed, left) for a user between two positions: those who share a room with the user and have other keys
         or began to share one, and those who ceased to."""
@@ -66,13 +71,14 @@ class DeviceLists:
     async def announce(self, tx: Write, user_id: str, destinations: Sequence[str]) -> None:
         """As a part of a write: these servers hear of a local user's devices for the first time. The update names no
         earlier one, so that they read the whole list."""
-        known = (await e2ee_keys.device_keys_of(tx, [user_id])).get(user_id)
-        if not known:
+        known = (await e2ee_keys.device_keys_of(tx, [user_id])).get(user_id) or {}
+        device_id = next(iter(known or await devices.display_names(tx, user_id)), None)
+        if device_id is None:
             return
-        device_id, keys = next(iter(known.items()))
         stream_id = await device_lists.locked_stream_id(tx, user_id) or 0
         content: dict[str, Any] = {"user_id": user_id, "device_id": device_id, "stream_id": stream_id, "prev_id": []}
-        content["keys"] = await self._signed(tx, user_id, device_id, orjson.loads(keys))
+        if device_id in known:
+            content["keys"] = await self._signed(tx, user_id, device_id, orjson.loads(known[device_id]))
         device_lists.put_edu(tx, destinations, "m.device_list_update", encode(content))
 
     async def forget_old(self) -> None:

@@ -51,7 +51,7 @@ class FetchMissing:
             )[:MAX_GAP]
         except FederationError as error:
             log.info("no missing events before %s: %s", event.event_id, error)
-            return None
+            return [] if error.kind == "malformed" else None
 
     async def auth_events(self, origin: str, event: Event) -> None:
         """Has what authorises the event stored, as far as the other server gives it."""

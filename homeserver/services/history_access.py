@@ -92,7 +92,8 @@ class HistoryAccess:
             return BEGINNING
         async with self._database.read() as tx:
             if token is not None:
-                place = await timeline.place_at(tx, access.head.room_nid, token.position)
+                find = timeline.last_place if backwards else timeline.place_at
+                place = await find(tx, access.head.room_nid, token.position)
             elif access.left_at is not None:
                 place = await timeline.place_at(tx, access.head.room_nid, access.left_at)
             else:

@@ -196,6 +196,8 @@ class Membership:
         Raises `InvalidParam` for an unknown membership, and whatever the operation raises that it amounts to.
         """
         _check_user_id(user_id)
+        # Who lets a user in is not for clients to say: the user named there has to sign, by their server.
+        content = {name: value for name, value in content.items() if name != "join_authorised_via_users_server"}
         membership, own = content.get("membership"), user_id == requester.user_id
         reason = content.get("reason") if isinstance(content.get("reason"), str) else None
         head = await self._heads.get(room_id)

@@ -51,7 +51,8 @@ class OutOfRoom:
 
     async def servers(self, room_id: str, user_id: str, via: Sequence[str] = ()) -> list[str]:
         """Other servers that may be in the room: those named by the client, that of whoever invited the user, those
-        that were in it when this server last was, and (in the older room versions) that of the room id."""
+        that were in it when this server last was; where there is none, that of the room id in the older room versions.
+        """
         found = [server for server in via if is_valid_server_name(server)]
         async with self._database.read() as tx:
             membership = await memberships.membership_of(tx, room_id, user_id)
@@ -60,8 +61,10 @@ class OutOfRoom:
         head = await self._heads.get(room_id)
         if head is not None:
             found += sorted(head.hosts, key=lambda server: -head.hosts[server])
-        found.append(_server_of(room_id))
-        return [server for server in dict.fromkeys(found) if server and server != self._server_name]
+        others = [server for server in dict.fromkeys(found) if server and server != self._server_name]
+        # A room id says where a room was created, not who is in it.
+        last_resort = _server_of(room_id)
+        return others or [server for server in (last_resort,) if server and server != self._server_name]
 
     async def leave(self, user_id: str, room_id: str, content: Mapping[str, Any]) -> None:
         """Reject an invite or take back a knock. Where no server of the room can be reached, for this server alone."""

@@ -17,6 +17,7 @@ from homeserver.services.import_room import ImportRoom
 from homeserver.services.received_events import Received, parse, verify
 from homeserver.services.room_heads import RoomHeads
 from homeserver.services.server_access import ServerAccess
+from homeserver.services.told_state import shown_outside
 from storage.database import Database, Write
 
 log = logging.getLogger(__name__)
@@ -111,13 +112,10 @@ class ReceiveInvite:
             raise InvalidParam("invite_room_state does not hold the room's create event, or events that are not valid")
         for _, reason in received.dropped:
             log.info("invite to %s comes with an invalid event: %s", event.room_id, reason)
-        shown = [_strip(entry.pdu) for entry in received.events]
+        shown: list[object] = [entry.pdu for entry in received.events]
         if not strict:
-            shown += [_strip(entry) for entry in room_state if isinstance(entry, dict) and "signatures" not in entry]
-        own = ("m.room.member", event.state_key)
-        told = [entry for entry in shown if entry is not None and (entry["type"], entry["state_key"]) != own]
-        # The invite itself says who invited, and clients look for it among the stripped state.
-        return [*told, _strip(event.pdu) or {}]
+            shown += [entry for entry in room_state if isinstance(entry, dict) and "signatures" not in entry]
+        return shown_outside(event, shown)
 
     async def _store(self, event: Event, stripped_state: Sequence[Mapping[str, Any]]) -> None:
         async def write(tx: Write) -> None:
@@ -128,10 +126,3 @@ class ReceiveInvite:
                 await self._imports.membership(tx, draft, event, stripped_state)
 
         await self._database.write(write)
-
-
-def _strip(entry: Mapping[str, Any]) -> dict[str, Any] | None:
-    shape = {"type": str, "state_key": str, "sender": str, "content": dict}
-    if not all(isinstance(entry.get(name), kind) for name, kind in shape.items()):
-        return None
-    return {name: entry[name] for name in shape}

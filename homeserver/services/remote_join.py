@@ -35,6 +35,7 @@ from homeserver.services.import_room import ImportRoom
 from homeserver.services.outliers import Outliers
 from homeserver.services.receive_pdu import ReceivePdu
 from homeserver.services.room_heads import HeadDraft, RoomHeads
+from homeserver.services.told_state import shown_outside
 from storage import memberships
 from storage.database import Database, Write
 
@@ -102,7 +103,7 @@ class RemoteJoin:
             template = await self._client.make_knock(server, room_id, user_id, versions)
             event = self._complete(server, template, room_id, user_id, "knock", content)
             state = await self._client.send_knock(server, room_id, event.event_id, event.pdu)
-            await self._store_membership(event, state)
+            await self._store_membership(event, shown_outside(event, state))
 
         await self._through_any(room_id, user_id, via, through)
 
@@ -193,7 +194,7 @@ class RemoteJoin:
         raise next((failure for failure in failures if not isinstance(failure, BadGateway)), failures[0])
 
     async def _candidates(self, room_id: str, user_id: str, via: Sequence[str]) -> list[str]:
-        """The servers named by the caller, then who invited, then those known to be in the room, then the room id's."""
+        """The servers named by the caller, then who invited, then those known to be in the room; else the room id's."""
         found = list(via)
         async with self._database.read() as tx:
             membership = await memberships.membership_of(tx, room_id, user_id)
@@ -202,8 +203,9 @@ class RemoteJoin:
         head = await self._heads.get(room_id)
         if head is not None:
             found += sorted(head.hosts, key=lambda server: -head.hosts[server])
-        found.append(room_id.partition(":")[2])
-        return [server for server in dict.fromkeys(found) if server and server != self._server_name]
+        others = [server for server in dict.fromkeys(found) if server and server != self._server_name]
+        last_resort = room_id.partition(":")[2]
+        return others or [server for server in (last_resort,) if server and server != self._server_name]
 
     async def _join_through(self, server: str, user_id: str, room_id: str, content: Mapping[str, Any]) -> None:
         template = await self._client.make_join(server, room_id, user_id, list(ROOM_VERSIONS))

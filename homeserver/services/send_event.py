@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from signedjson.types import SigningKey
 
+from homeserver.core.auth_rule_numbers import numbers_of
 from homeserver.core.auth_rules import AuthError, auth_types_for, check_auth, select_auth_events
 from homeserver.core.auth_selection import CREATE_KEY, POWER_LEVELS_KEY
 from homeserver.core.canonical_json import CanonicalJSONError
@@ -15,7 +16,7 @@ from homeserver.core.event_builder import EventDraft, build_event
 from homeserver.core.event_format import MAX_PREV_EVENTS, EventTooLarge, InvalidEvent
 from homeserver.core.events import REDACTION, Event, StateKey
 from homeserver.core.power_levels import PowerLevels
-from homeserver.errors import BadJson, Forbidden, NotFound, TooLarge
+from homeserver.errors import BadJson, Forbidden, InvalidParam, NotFound, TooLarge
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.random import Randomness
 from homeserver.services.events import Events, StoredEvent
@@ -75,6 +76,8 @@ class SendEvent:
         """
         if draft.type != REDACTION:
             refuse_suspended(requester)
+        if draft.type == CREATE_KEY[0]:
+            raise InvalidParam("A room is created once")
         scope, sent_by = None, None
         if txn_id is not None and requester.device_id is not None:
             scope = Scope(requester.user_id, requester.device_id, f"send:{room_id}:{draft.type}:{txn_target}:{txn_id}")
@@ -213,6 +216,9 @@ class SendEvent:
         try:
             check_auth(event, state)
         except AuthError as error:
+            version = event.room_version
+            if version.privileged_creators and error.rule == numbers_of(version).power_levels_creators:
+                raise InvalidParam(error.reason) from error
             raise Forbidden(f"You are not allowed to do this: {error.reason}") from error
 
     async def _load(

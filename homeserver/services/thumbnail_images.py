@@ -68,7 +68,7 @@ def _thumbnail(image: "Image", target: Target) -> Picture:
         return Picture(None, original)
     profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
     resized = _turned(_resized(image, _sideways(cut) if sideways else cut), orientation)
-    return _encoded(resized, profile)
+    return _encoded(resized, profile, lossless=image.format == "PNG")
 
 
 def _sideways(cut: Cut) -> Cut:
@@ -112,14 +112,14 @@ def _turned(image: "Image", orientation: int) -> "Image":
     return image if turn is None else image.transpose(turn)
 
 
-def _encoded(image: "Image", profile: bytes | None) -> Picture:
-    """PNG where anything is transparent, else JPEG. Only the colour profile goes with it: no place, no camera."""
+def _encoded(image: "Image", profile: bytes | None, *, lossless: bool) -> Picture:
+    """PNG where anything is transparent, or must not lose anything, else JPEG. Only the colour profile goes with it: no place, no camera."""
     output = io.BytesIO()
     more: dict[str, Any] = {"icc_profile": profile if profile and len(profile) <= _MAX_PROFILE else None}
     image.info = {}
     if image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
         image = image.convert("RGB")  # screenshots: able to be transparent, and never are
-    if image.mode == "RGBA":
+    if image.mode == "RGBA" or lossless:
         image.save(output, "PNG", **more)
         return Picture(output.getvalue(), "image/png")
     image.save(output, "JPEG", quality=_JPEG_QUALITY, **more)

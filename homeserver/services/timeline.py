@@ -10,7 +10,7 @@ import orjson
 
 from homeserver.core.events import MEMBER, StateKey
 from homeserver.core.filters import MAX_LIMIT, EventFilter
-from homeserver.core.tokens import PaginationToken
+from homeserver.core.tokens import PaginationToken, SyncToken
 from homeserver.services.aggregations import Aggregations
 from homeserver.services.client_events import serialise
 from homeserver.services.events import Events, StoredEvent
@@ -76,13 +76,15 @@ class Timeline:
         limit = min(limit if wanted.limit is None else min(limit, wanted.limit), MAX_LIMIT)
         access = await self._access.to_room(user_id, room_id)
         begin = await self._access.gap(access, start, backwards=backwards)
+        # From a point of /sync back: what was received later comes down /sync, however deep in the graph it is.
+        upto = start.position if backwards and isinstance(start, SyncToken) else None
         end = None if stop is None else await self._access.gap(access, stop, backwards=backwards)
         if backwards:
             await self._backfill(access, begin, limit)
         shown: list[tuple[StoredEvent, str]] = []
         here, is_over = begin, False
         for _ in range(_MAX_ROUNDS):
-            places = await self._page(access, here, end, backwards, limit, wanted)
+            places = await self._page(access, here, end, backwards, limit, wanted, upto)
             for stored, membership in await self._visible(user_id, access, places, wanted):
                 if len(shown) < limit:
                     shown.append((stored, membership))
@@ -167,6 +169,7 @@ class Timeline:
         backwards: bool,
         limit: int,
         wanted: EventFilter,
+        upto: int | None = None,
     ) -> list[Place]:
         if limit <= 0:
             return []
@@ -179,6 +182,7 @@ class Timeline:
                 backwards=backwards,
                 limit=limit,
                 stop=stop,
+                upto=upto,
                 types=types,
                 senders=wanted.senders,
             )

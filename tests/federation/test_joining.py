@@ -189,3 +189,34 @@ async def test_a_resident_server_that_lies_about_the_state_is_not_believed(
     with pytest.raises(MatrixError):
         await hs2.join("bob", room_id, hs1)
     assert await hs2.membership(room_id, "@bob:hs2") is None
+
+
+async def test_a_room_id_is_no_hint_where_the_client_gives_one(hs1: Hearth, hs2: Hearth, network: Network) -> None:
+    room_id = await hs1.create_room("alice", room_version="11")
+    with pytest.raises(BadGateway):
+        await hs2.writing.membership.join(hs2.as_user("bob"), room_id, via=["gone"])
+    await hs2.join("bob", room_id)
+    assert [sent.destination for sent in network.requests("make_join")] == ["gone", "hs1"]
+
+
+async def test_clients_cannot_name_who_let_them_in(hs1: Hearth, hs2: Hearth, until: Until) -> None:
+    room_id = await hs1.create_room("alice", room_version="11")
+    await hs2.join("bob", room_id, hs1)
+    content = {"membership": "join", "displayname": "Bob", "join_authorised_via_users_server": "nobody"}
+    event_id = await hs2.writing.membership.set_by_state(hs2.as_user("bob"), room_id, "@bob:hs2", content)
+    await until(lambda: hs1.has(event_id))
+
+
+async def test_only_who_invited_takes_an_invite_back_from_a_room_outside(
+    hs1: Hearth, hs2: Hearth, until: Until
+) -> None:
+    room_id = await hs1.create_room("alice", power_level_content_override={"invite": 0})
+    await hs1.join("anna", room_id)
+    await hs1.writing.membership.invite(hs1.as_user("anna"), room_id, "@bob:hs2")
+    await hs1.writing.membership.kick(hs1.as_user("alice"), room_id, "@bob:hs2")
+    await until(lambda: _nothing_waits(hs1))
+    assert await hs2.membership(room_id, "@bob:hs2") == "invite"
+
+
+async def _nothing_waits(server: Hearth) -> bool:
+    return bool(server.network.requests("/send/")) and not server.sender._outboxes

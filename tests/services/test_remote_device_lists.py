@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from homeserver.core.tokens import parse_sync_token
 from homeserver.errors import InvalidParam, NotFound
 from homeserver.runtime.bus import Bus
+from homeserver.services.room_heads import RoomHeads
+from homeserver.services.sync.device_lists import DeviceLists
+from homeserver.services.sync.users import SyncUsers
 from storage.database import Database, Write
 from tests.services.keys_world import THERE, Identity, KeysWorld, device_keys, one_time_key
 from tests.services.sync_world import user
@@ -319,3 +323,15 @@ async def test_old_changes_are_forgotten_but_the_newest_of_each_user(world: Keys
     await world.lists.forget_old()
     assert await world.lists.between(0, before) == []
     assert await world.lists.between(before, world.db.position) == [ALICE]
+
+
+async def test_a_process_that_has_just_started_tells_of_devices_that_changed_since(world: KeysWorld) -> None:
+    await share_a_room(world)
+    token = (await world.sync(ALICE))["next_batch"]
+    await world.remote_lists.receive(THERE, update(6))
+    heads = RoomHeads(world.db)
+    users = SyncUsers(world.db, world.notifier, world.events, world.tasks)
+    lists = DeviceLists(world.notifier, users, heads, world.lists)
+    since = parse_sync_token(token).position
+    alice = await users.get(ALICE, since)
+    assert await lists.changed(alice, since, world.db.position, [], []) == {"changed": [ZOE]}

@@ -12,13 +12,13 @@ ROOM, SENDER = "!room:here.example", "@alice:here.example"
 NONE: frozenset[str] = frozenset()
 
 
-def stored(position: int, *, follows_gap: bool = False) -> StoredEvent:
+def stored(position: int, *, depth: int | None = None, follows_gap: bool = False) -> StoredEvent:
     event = build_event(
         EventDraft("m.room.message", SENDER, {"body": str(position)}, ROOM),
         ROOM_VERSIONS["11"],
         prev_events=[],
         auth_events=[],
-        depth=position,
+        depth=position if depth is None else depth,
         origin_server_ts=position,
         server_name="here.example",
         signing_key=generate_signing_key("1", bytes(32)),
@@ -37,6 +37,18 @@ def test_a_timeline_starts_after_the_last_gap_and_is_limited() -> None:
     assert view.events == (events[3], events[4])
     assert view.limited
     assert (view.prev_batch, view.start) == ("t4_4", 4)
+
+
+def test_a_room_that_is_new_to_the_client_is_shown_by_depth() -> None:
+    late = stored(4, depth=2)
+    events = [stored(1), stored(2), stored(3), late]
+    span, wanted = Span(0, 4, is_full=True, is_new=True), EventFilter(limit=2)
+    view = view_timeline(log_of(*events), span, wanted, NONE, NONE)
+    assert view.events == (late, events[2])
+    assert (view.prev_batch, view.start) == ("t2_4", 3)
+    view = view_timeline(log_of(*events), Span(0, 4, is_full=False, is_new=False), wanted, NONE, NONE)
+    assert view.events == (events[2], late)
+    assert (view.prev_batch, view.start) == ("s2_0", 3)
 
 
 def test_a_gap_that_the_client_is_past_is_none() -> None:

@@ -40,7 +40,8 @@ def is_near(colour: Any, wanted: tuple[int, int, int]) -> bool:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
 async def test_picture_is_scaled_down(world: MediaWorld, kind: str) -> None:
     small, content_type = await thumbnail(world, picture(800, 600, kind), 300, 200)
-    assert (small.size, content_type, small.format) == ((320, 240), "image/jpeg", "JPEG")
+    form = "PNG" if kind == "PNG" else "JPEG"
+    assert (small.size, content_type, small.format) == ((320, 240), f"image/{form.lower()}", form)
     assert is_near(small.getpixel((10, 10)), RED)
     assert is_near(small.getpixel((310, 230)), BLUE)
 
@@ -184,6 +185,6 @@ async def test_unknown_media_has_no_thumbnail(world: MediaWorld) -> None:
 async def test_picture_that_could_be_transparent_and_is_not_becomes_a_jpeg(world: MediaWorld) -> None:
     image = opened(picture(400, 300)).convert("RGBA")
     output = io.BytesIO()
-    image.save(output, "PNG")
+    image.save(output, "WEBP")
     _, content_type = await thumbnail(world, output.getvalue(), 32, 32)
     assert content_type == "image/jpeg"

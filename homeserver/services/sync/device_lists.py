@@ -4,7 +4,7 @@ https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from homeserver.core.events import MEMBER
@@ -40,7 +40,7 @@ class DeviceLists:
         candidates = self._between(since, upto)
         if since < self._floor:
             candidates.update(await self._changes.between(since, self._floor))
-        changed = {other for other in candidates if other == user.user_id or self._share(user, other)}
+        changed = await self._sharing(user, candidates) | (candidates & {user.user_id})
         gone: set[str] = set()
         for draft in drafts:
             if draft.span.is_new:
@@ -54,7 +54,7 @@ class DeviceLists:
             head = self._heads.cached(room_id)
             if head is not None:
                 gone.update(head.joined)
-        gone = {other for other in gone if other != user.user_id and not self._share(user, other)}
+        gone -= await self._sharing(user, gone) | {user.user_id}
         changed -= gone
         found: dict[str, Any] = {}
         if changed:
@@ -72,13 +72,27 @@ class DeviceLists:
                 found.add(other)
         return found
 
-    def _share(self, user: SyncUser, other_id: str) -> bool:
-        """Whether the two are in one room."""
+    async def _sharing(self, user: SyncUser, others: Collection[str]) -> set[str]:
+        """Those of the others who are in a room that the user is in; from the database where memory cannot tell."""
+        found: set[str] = set()
+        unclear: list[str] = []
+        for other_id in others:
+            share = self._share(user, other_id)
+            if share is None:
+                unclear.append(other_id)
+            elif share:
+                found.add(other_id)
+        return found | await self._changes.sharing_rooms(user.user_id, unclear) if unclear else found
+
+    def _share(self, user: SyncUser, other_id: str) -> bool | None:
+        """Whether the two are in one room; None where that is not in memory."""
         other = self._users.cached(other_id)
         if other is not None:
             return not user.joined.keys().isdisjoint(other.joined)
-        heads: Callable[[str], Any] = self._heads.cached
-        return any((head := heads(room_id)) is not None and other_id in head.joined for room_id in user.joined)
+        heads = [self._heads.cached(room_id) for room_id in user.joined]
+        if any(head is not None and other_id in head.joined for head in heads):
+            return True
+        return None if None in heads else False
 
     def _reset(self) -> None:
         self._latest.clear()
@@ -104,7 +118,7 @@ class DeviceLists:
             return
         for room_id in list(self._notifier.followed_rooms()):
             head = self._heads.cached(room_id)
-            if head is not None and other in head.joined:
+            if head is None or other in head.joined:
                 self._notifier.wake_room(room_id)
 
 

@@ -51,13 +51,17 @@ class TimelineView:
     events: tuple[StoredEvent, ...]
     limited: bool
     prev_batch: str
-    start: int  # the position of the first of them; `upto` + 1 where there are none
+    start: int  # the first of their positions; `upto` + 1 where there are none
 
 
 def view_timeline(
     log: RoomLog, span: Span, wanted: EventFilter, hidden: frozenset[str], ignored: frozenset[str]
 ) -> TimelineView:
-    """The newest events of the span. `hidden` are events that the user may not see."""
+    """The newest events of the span. `hidden` are events that the user may not see.
+
+    A room that is new to the client is shown as its history is paged, by depth: what came late from another branch of
+    the graph is where it belongs. Else everything comes in the order in which it was received, so as to be seen at all.
+    """
     after = 0 if span.is_new else span.since
     events = log.between(after, span.upto)
     # What the log does not hold is history for a new room, and a gap for another.
@@ -68,6 +72,8 @@ def view_timeline(
         events, has_more = events[gap:], True
     if hidden or ignored or not wanted.is_unrestricted:
         events = [e for e in events if _is_shown(e, wanted, hidden, ignored, log.room_id)]
+    if span.is_new:
+        events = sorted(events, key=lambda stored: (stored.event.depth, stored.position or 0))
     limit = 10 if wanted.limit is None else wanted.limit
     if len(events) > limit:
         events = events[len(events) - limit :]
@@ -75,9 +81,12 @@ def view_timeline(
     if events:
         first = events[0]
         # What has no place in the timeline is shown alone, where it came to be known.
-        position = span.upto if first.position is None else first.position
-        prev_batch = str(PaginationToken.before(first.event.depth, position))
-        return TimelineView(tuple(events), has_more, prev_batch, position)
+        positions = [span.upto if stored.position is None else stored.position for stored in events]
+        if span.is_new or gap is not None:
+            prev_batch = str(PaginationToken.before(first.event.depth, positions[0]))
+        else:
+            prev_batch = str(SyncToken(positions[0] - 1))
+        return TimelineView(tuple(events), has_more, prev_batch, min(positions))
     return TimelineView((), has_more, _token_after(log, span.upto), span.upto + 1)
 
 

@@ -1,6 +1,6 @@
 """What /sync reads from other parts of the server, as it needs it. They are passed in by the composition root."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 
@@ -42,6 +42,10 @@ class DeviceListChanges(Protocol):
         """The users with a change at a position of (after, upto]."""
         ...
 
+    async def sharing_rooms(self, user_id: str, others: Collection[str]) -> set[str]:
+        """Those of the others who are in a room that the user is in."""
+        ...
+
 
 class NoToDevice:
     """Where no messages are sent to devices."""
@@ -73,6 +77,9 @@ class NoDeviceLists:
 
     async def between(self, after: int, upto: int) -> Sequence[str]:
         return ()
+
+    async def sharing_rooms(self, user_id: str, others: Collection[str]) -> set[str]:
+        return set()
 
 
 JSON = dict[str, Any]
