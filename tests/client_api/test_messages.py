@@ -85,7 +85,13 @@ async def test_an_event_is_redacted_by_either_way(site: RoomsSite) -> None:
         stored = await site.spine.events.get(event_id)
         assert stored is not None
         assert stored.shown.content == {}
-    assert await site.error("PUT", f"/rooms/{room_id}/redact/$nothing/1", {}) == (404, "M_NOT_FOUND")
+
+
+async def test_only_who_may_redact_events_of_others_redacts_what_is_not_there_yet(site: RoomsSite) -> None:
+    room_id = await site.room("bob")
+    path = f"/rooms/{room_id}/redact/$nothing/1"
+    assert await site.error("PUT", path, {}, by="bob") == (404, "M_NOT_FOUND")
+    assert (await site.ok("PUT", path, {}))["event_id"].startswith("$")
 
 
 async def test_the_membership_endpoints_do_what_they_say(site: RoomsSite) -> None:
