@@ -30,8 +30,10 @@ async def state(site: WholeSite, room: str, event_type: str, by: str = "alice") 
 async def test_the_new_room_is_like_the_old_one_and_both_name_each_other(
     site: WholeSite, old_version: str, new_version: str
 ) -> None:
-    body = {"room_version": old_version, "name": "Lounge", "topic": "Tea", "room_alias_name": "lounge"}
-    old = await site.room("bob", **body, visibility="public", creation_content={"type": "m.space"})
+    body: dict[str, Any] = {"room_version": old_version, "name": "Lounge", "topic": "Tea", "room_alias_name": "lounge"}
+    guests = {"type": "m.room.guest_access", "content": {"guest_access": "can_join"}}
+    body |= {"initial_state": [guests], "visibility": "public", "creation_content": {"type": "m.space"}}
+    old = await site.room("bob", **body)
     await site.ok("POST", f"/rooms/{quote(old)}/ban", {"user_id": user("mallory")})
     new = await upgrade(site, old, new_version)
     assert (await state(site, old, "m.room.tombstone"))["replacement_room"] == new
