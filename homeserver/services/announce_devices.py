@@ -36,7 +36,7 @@ class AnnounceDevices:
     def _on_member(self, stored: StoredEvent) -> None:
         event, before = stored.event, stored.replaces
         user_id = event.state_key
-        if not stored.is_local or not stored.is_accepted or event.membership != "join" or user_id is None:
+        if not stored.is_accepted or event.membership != "join" or user_id is None:
             return
         if (before is None or before.membership != "join") and server_name_of(user_id) == self._server_name:
             self._tasks.start("announce devices", self._announce(user_id, stored.room_nid))

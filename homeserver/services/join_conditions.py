@@ -94,15 +94,14 @@ class JoinConditions:
     async def _meets(self, head: RoomHead, user_id: str) -> bool | None:
         """Whether the user is in one of the rooms that the join rules name; None where this server cannot tell."""
         rules = await self._content(head, "m.room.join_rules", "allow")
-        is_known = False
+        is_known = True
         for rule in rules if isinstance(rules, list) else ():
             if not isinstance(rule, dict) or rule.get("type") != "m.room_membership":
                 continue
             other = await self._heads.get(str(rule.get("room_id")))
             if other is None or not other.hosts.get(self._server_name):
-                continue
-            is_known = True
-            if user_id in other.joined:
+                is_known = False
+            elif user_id in other.joined:
                 return True
         return False if is_known else None
 

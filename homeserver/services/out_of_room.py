@@ -50,15 +50,15 @@ class OutOfRoom:
         self._randomness = randomness
 
     async def servers(self, room_id: str, user_id: str, via: Sequence[str] = ()) -> list[str]:
-        """Other servers that may be in the room: those named by the client, that of whoever invited the user, those
-        that were in it when this server last was; where there is none, that of the room id in the older room versions.
+        """Other servers that may be in the room: those named by the client and that of whoever invited the user. Where
+        there is none, those that were in it when this server last was, or that of the room id in older room versions.
         """
         found = [server for server in via if is_valid_server_name(server)]
         async with self._database.read() as tx:
             membership = await memberships.membership_of(tx, room_id, user_id)
         if membership is not None and membership.membership == "invite":
             found.append(_server_of(membership.sender))
-        head = await self._heads.get(room_id)
+        head = None if found else await self._heads.get(room_id)
         if head is not None:
             found += sorted(head.hosts, key=lambda server: -head.hosts[server])
         others = [server for server in dict.fromkeys(found) if server and server != self._server_name]

@@ -252,7 +252,10 @@ class PersistEvent:
             await self.set_state(tx, draft, delta, snapshot, position, {event.event_id: event}, stored)
 
     async def _superseded(self, tx: Write, draft: HeadDraft, event: Event) -> set[str]:
-        """The extremities that the event builds on, be it through events that could not become extremities."""
+        """The extremities that the event builds on, be it through events that could not become extremities.
+
+        What lies behind an outlier stays: only its server's word has it that the state here was of any consequence.
+        """
         gone: set[str] = set()
         pending, seen = list(event.prev_events), set(event.prev_events)
         while pending:
@@ -261,7 +264,7 @@ class PersistEvent:
                 gone.add(event_id)
                 continue
             behind = await self._events.get(event_id, tx)
-            if behind is None or behind.is_accepted:
+            if behind is None or behind.outlier or behind.is_accepted:
                 continue
             pending += [i for i in behind.event.prev_events if i not in seen]
             seen.update(behind.event.prev_events)

@@ -194,13 +194,13 @@ class RemoteJoin:
         raise next((failure for failure in failures if not isinstance(failure, BadGateway)), failures[0])
 
     async def _candidates(self, room_id: str, user_id: str, via: Sequence[str]) -> list[str]:
-        """The servers named by the caller, then who invited, then those known to be in the room; else the room id's."""
+        """The servers named by the caller, then who invited; else those known to be in the room, or the room id's."""
         found = list(via)
         async with self._database.read() as tx:
             membership = await memberships.membership_of(tx, room_id, user_id)
         if membership is not None:
             found.append(membership.sender.partition(":")[2])
-        head = await self._heads.get(room_id)
+        head = None if found else await self._heads.get(room_id)
         if head is not None:
             found += sorted(head.hosts, key=lambda server: -head.hosts[server])
         others = [server for server in dict.fromkeys(found) if server and server != self._server_name]
@@ -345,6 +345,8 @@ def _check_create(server: str, state: Sequence[Event], version: RoomVersion) -> 
 _BY_ERRCODE: Final[dict[str, type[MatrixError]]] = {
     "M_FORBIDDEN": Forbidden,
     "M_NOT_FOUND": NotFound,
+    "M_UNABLE_TO_AUTHORISE_JOIN": Forbidden,
+    "M_UNABLE_TO_GRANT_JOIN": Forbidden,
     "M_UNSUPPORTED_ROOM_VERSION": UnsupportedRoomVersion,
     "M_INVITE_BLOCKED": InviteBlocked,
 }

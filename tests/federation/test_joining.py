@@ -220,3 +220,27 @@ async def test_only_who_invited_takes_an_invite_back_from_a_room_outside(
 
 async def _nothing_waits(server: Hearth) -> bool:
     return bool(server.network.requests("/send/")) and not server.sender._outboxes
+
+
+async def test_named_servers_that_cannot_tell_are_all_that_is_asked(hs1: Hearth, hs2: Hearth, hs3: Hearth) -> None:
+    club = await hs1.create_room("alice")
+    rule = {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": club}]}
+    join_rules = {"type": "m.room.join_rules", "state_key": "", "content": rule}
+    room_id = await hs1.create_room("alice", initial_state=[join_rules], room_version="10")
+    await hs1.writing.membership.invite(hs1.as_user("alice"), room_id, "@bob:hs2")
+    await hs2.join("bob", room_id, hs1)
+    await hs3.join("carol", club, hs1)
+    for _ in range(2):  # the second time hs3 knows who else is in the room
+        with pytest.raises(Forbidden):
+            await hs3.join("carol", room_id, hs2)
+        await hs3.join("carol", room_id, hs2, hs1)
+        await hs3.writing.membership.leave(hs3.as_user("carol"), room_id)
+
+
+async def test_a_restricted_room_without_conditions_is_closed(hs1: Hearth, hs2: Hearth) -> None:
+    join_rules = {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock_restricted"}}
+    room_id = await hs1.create_room("alice", initial_state=[join_rules], room_version="10")
+    with pytest.raises(Forbidden):
+        await hs2.join("bob", room_id, hs1)
+    with pytest.raises(Forbidden):
+        await hs1.join("anna", room_id)

@@ -176,6 +176,24 @@ async def test_an_event_behind_a_soft_failed_one_replaces_what_that_built_on(spi
     assert head.extremities.keys() == {following.event_id}
 
 
+async def test_an_event_behind_a_gap_replaces_nothing(spine: Spine, foreign: Foreign) -> None:
+    room_id, tip = await with_zoe(spine, foreign)
+    gap = await foreign.reply(spine, room_id, ZOE, "m.room.message", {"body": "a"}, prev=[tip])
+    references = {"prev": [gap.event_id], "auth": gap.auth_events, "depth": gap.depth + 1}
+    following = foreign.event(gap.room_version, room_id, ZOE, "m.room.message", {"body": "b"}, **references)
+
+    async def operation(tx: Write) -> None:
+        draft = await spine.heads.draft(tx, room_id)
+        assert draft is not None
+        await spine.import_room.outliers(tx, draft, [gap], {})
+        await spine.persist.append(tx, draft, following, snapshot_before=draft.snapshot)
+
+    await spine.database.write(operation)
+    head = await spine.heads.get(room_id)
+    assert head is not None
+    assert head.extremities.keys() == {tip, following.event_id}
+
+
 async def test_the_same_event_twice_is_stored_once(spine: Spine, foreign: Foreign) -> None:
     room_id, tip = await with_zoe(spine, foreign)
     event = await foreign.reply(spine, room_id, ZOE, "m.room.message", {"body": "a"}, prev=[tip])

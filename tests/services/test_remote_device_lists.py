@@ -8,11 +8,12 @@ import pytest
 
 from homeserver.core.tokens import parse_sync_token
 from homeserver.errors import InvalidParam, NotFound
-from homeserver.runtime.bus import Bus
+from homeserver.runtime.bus import Bus, Hint
 from homeserver.services.room_heads import RoomHeads
 from homeserver.services.sync.device_lists import DeviceLists
 from homeserver.services.sync.users import SyncUsers
 from storage.database import Database, Write
+from storage.streams import Stream
 from tests.services.keys_world import THERE, Identity, KeysWorld, device_keys, one_time_key
 from tests.services.sync_world import user
 
@@ -314,6 +315,20 @@ async def test_servers_that_see_a_user_for_the_first_time_are_told_once(world: K
     ((destination, content),) = await world.edus("m.device_list_update")
     assert (destination, content["user_id"], content["prev_id"]) == (THERE, BOB, [])
     assert content["stream_id"] == (await world.local_keys.devices(BOB))["stream_id"]
+
+
+async def test_a_join_through_another_server_is_announced_and_so_are_devices_without_keys(world: KeysWorld) -> None:
+    await world.add_device(BOB)
+    room_id = await share_a_room(world)
+    joined = await world.events.get(await world.member(BOB, room_id, BOB, "join"))
+    assert joined is not None
+    await announced(world)
+    joined.is_local = False
+    world.announce._on_hints([Hint(Stream.EVENTS, joined.position or 0, (room_id,), joined)])
+    await announced(world)
+    first, second = await world.edus("m.device_list_update")
+    assert first == second
+    assert first == (THERE, {"user_id": BOB, "device_id": "DEVICE", "stream_id": 0, "prev_id": []})
 
 
 async def test_old_changes_are_forgotten_but_the_newest_of_each_user(world: KeysWorld) -> None:
