@@ -113,7 +113,8 @@ def _turned(image: "Image", orientation: int) -> "Image":
 
 
 def _encoded(image: "Image", profile: bytes | None, *, lossless: bool) -> Picture:
-    """PNG where anything is transparent, or must not lose anything, else JPEG. Only the colour profile goes with it: no place, no camera."""
+    """PNG where anything is transparent, or must not lose anything, else JPEG. Only the colour profile goes with it: no
+    place, no camera."""
     output = io.BytesIO()
     more: dict[str, Any] = {"icc_profile": profile if profile and len(profile) <= _MAX_PROFILE else None}
     image.info = {}
