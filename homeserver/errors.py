@@ -42,6 +42,12 @@ class Forbidden(MatrixError):
     default_message = "You are not allowed to do this"
 
 
+class NotRecommended(Forbidden):
+    """The room's policy server does not want the event; where it said why, this is what it said."""
+
+    default_message = "The room's policy server does not recommend the event"
+
+
 class NotFound(MatrixError):
     """There is no such thing, or none that this user may know of."""
 

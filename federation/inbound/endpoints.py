@@ -9,6 +9,7 @@ from federation.inbound.keys import KeyHandlers
 from federation.inbound.media import MediaHandlers
 from federation.inbound.membership import MembershipHandlers
 from federation.inbound.openid import OpenIdHandlers
+from federation.inbound.policy import PolicyHandlers
 from federation.inbound.queries import QueryHandlers
 from federation.inbound.rooms import RoomHandlers
 from federation.inbound.server import ServerHandlers
@@ -18,6 +19,7 @@ from homeserver.web.endpoint import Auth, Endpoint, Handler
 V1 = "/_matrix/federation/v1"
 V2 = "/_matrix/federation/v2"
 KEYS = "/_matrix/key/v2"
+POLICY = "/_matrix/policy/v1"
 
 
 def _signed(operation_id: str, method: str, path: str, handler: Handler, body: str | None = None) -> Endpoint:
@@ -74,6 +76,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     # --- rooms seen from outside
     _signed("getEventByTimestamp", "GET", f"{V1}/timestamp_to_event/{{roomId}}", RoomHandlers.timestamp_to_event),
     _signed("getSpaceHierarchy", "GET", f"{V1}/hierarchy/{{roomId}}", RoomHandlers.hierarchy),
+    _signed("askPolicyServerToSign", "POST", f"{POLICY}/sign", PolicyHandlers.sign, "askPolicyServerToSign"),
     # --- queries
     _signed("queryRoomDirectory", "GET", f"{V1}/query/directory", QueryHandlers.directory),
     _signed("queryProfile", "GET", f"{V1}/query/profile", QueryHandlers.profile),

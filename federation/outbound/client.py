@@ -11,6 +11,7 @@ from federation.outbound.transport import Answer
 V1: Final = "/_matrix/federation/v1"
 V2: Final = "/_matrix/federation/v2"
 KEYS: Final = "/_matrix/key/v2"
+POLICY: Final = "/_matrix/policy/v1"
 STATE_BYTES: Final = 256 * 1024 * 1024
 """Largest answer that holds the state of a room."""
 KEY_BYTES: Final = 1024 * 1024
@@ -184,6 +185,10 @@ class FederationClient:
             destination, "GET", target, timeout_factor=PATIENT, max_bytes=STATE_BYTES
         )
         return _strings(answer, "pdu_ids", destination), _strings(answer, "auth_chain_ids", destination)
+
+    async def ask_policy_server(self, destination: str, pdu: dict[str, Any]) -> dict[str, Any]:
+        """POST sign: `signatures` with those of the policy server. The answer is unchecked."""
+        return await self._requests.json(destination, "POST", target_of(POLICY, ["sign"], None), pdu)
 
     # --- queries
 

@@ -76,6 +76,12 @@ async def open_database(config: Config, bus: Bus) -> Database:
     return await Database.open(str(config.database.url), readers=readers, bus=bus, is_shared=is_shared)
 
 
+def policy_signing_key(config: Config) -> SigningKey | None:
+    """The key with which this server signs as a policy server, if it is one. Raises `OSError`."""
+    path = config.server.policy_signing_key
+    return None if path is None else read_signing_key(path)
+
+
 def read_signing_key(path: str) -> SigningKey:
     """The key that signs for this server: the first in the file."""
     with Path(path).open(encoding="ascii") as stream:

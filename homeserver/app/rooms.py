@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from homeserver.app.foundation import Foundation
+from homeserver.app.foundation import Foundation, policy_signing_key
 from homeserver.app.outside import Outside
 from homeserver.services.account_data import AccountData
 from homeserver.services.aggregations import Aggregations
@@ -23,6 +23,7 @@ from homeserver.services.out_of_room import OutOfRoom
 from homeserver.services.outgoing_invites import OutgoingInvites
 from homeserver.services.outliers import Outliers
 from homeserver.services.persist_event import PersistEvent
+from homeserver.services.policy_servers import PolicyServers, PolicySigner
 from homeserver.services.profile_reader import ProfileReader
 from homeserver.services.public_rooms import NoRemoteDirectory, PublicRooms
 from homeserver.services.push_actions import PushActions
@@ -74,6 +75,7 @@ class RoomWriting:
     outliers: Outliers
     fetch: FetchMissing
     receive: ReceivePdu
+    policy_signer: PolicySigner
     remote: RemoteRooms
     conditions: JoinConditions
     directory: Directory
@@ -133,12 +135,14 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
     )
     idempotency = Idempotency(database, base.clock)
     base.tasks.loop("old transaction ids", idempotency.forget_old, every_s=86_400, clock=base.clock)
-    send_event = SendEvent(database, events, heads, persist, idempotency, **signing)
+    signer = PolicySigner(heads, events, reading.access, policy_signing_key(base.config))
+    policy = PolicyServers(outside.client, events, signer)
+    send_event = SendEvent(database, events, heads, persist, idempotency, policy=policy, **signing)
     imports = ImportRoom(database, events, state, persist, members)
     outliers = Outliers(database, heads, events, imports, outside.signatures)
     fetch = FetchMissing(outside.client, events, outliers)
     receive = ReceivePdu(
-        database, heads, events, state, persist, outside.signatures, outliers, fetch, reading.access
+        database, heads, events, state, persist, outside.signatures, outliers, fetch, reading.access, policy
     )
     remote: RemoteRooms = NoRemoteRooms()
     if base.config.federation.enabled:
@@ -183,6 +187,7 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
         outliers,
         fetch,
         receive,
+        signer,
         remote,
         conditions,
         directory,

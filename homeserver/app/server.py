@@ -30,6 +30,7 @@ from federation.inbound import queries as federation_queries
 from federation.inbound.endpoints import ENDPOINTS as FEDERATION_ENDPOINTS
 from federation.inbound.keys import KeyHandlers as FederationKeyHandlers
 from federation.inbound.openid import OpenIdHandlers
+from federation.inbound.policy import PolicyHandlers
 from federation.inbound.server import ServerHandlers
 from federation.inbound.transactions import TransactionHandlers
 from federation.outbound.transport import Transport
@@ -236,6 +237,7 @@ class Server:
                 serves_profiles=config.profiles,
             ),
             federation_devices.DeviceHandlers(self.encryption.local_keys),
+            PolicyHandlers(self.writing.policy_signer),
             federation_media.MediaHandlers(self.media.reader, self.media.thumbnails, base.randomness),
         ]
 

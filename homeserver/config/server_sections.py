@@ -42,6 +42,12 @@ class Server:
         "/.well-known/matrix/policy_server.",
         advanced=True,
     )
+    policy_signing_key: FilePath | None = option(
+        None,
+        "File of the private key, where this server itself is the policy server of rooms that name it. Not the signing "
+        "key of the server.",
+        advanced=True,
+    )
     pid_file: FilePath | None = option(None, "Write the process id here while running.")
 
 

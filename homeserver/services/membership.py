@@ -240,12 +240,15 @@ class Membership:
     async def _change(self, sender: str, room_id: str, user_id: str, content: dict[str, Any]) -> str:
         head = await self._send.require_head(room_id)
         draft = EventDraft(MEMBER, sender, content, room_id, state_key=user_id)
+        advised = await self._send.advised(head, draft)
 
         async def operation(tx: Write) -> str:
             room = await self._send.require_draft(tx, room_id)
             unchanged = await self._send.unchanged(tx, room, draft)
             if unchanged is not None:
                 return unchanged
+            if advised is not None:
+                return (await self._send.append_advised(tx, room, advised)).event_id
             return (await self._send.append(tx, room, draft)).event_id
 
         return await self._database.write(operation, rooms=(head.room_nid,))

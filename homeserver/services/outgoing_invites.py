@@ -53,7 +53,9 @@ class OutgoingInvites:
         """Invite a user of another server. Raises `Forbidden`, and what that server says."""
         head = await self._send.require_head(room_id)
         snapshot = head.snapshot
-        event = await self._send.build(head, EventDraft(MEMBER, sender, content, room_id, state_key=user_id))
+        draft = EventDraft(MEMBER, sender, content, room_id, state_key=user_id)
+        advised = await self._send.advised(head, draft)
+        event = await self._send.build(head, draft) if advised is None else advised.event
         await self._send.check(head, event)
         signed = await self._remote.send_invite(event, await self.stripped_state(head, event))
 

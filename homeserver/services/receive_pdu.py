@@ -16,11 +16,13 @@ from homeserver.core.auth_errors import AuthError, MissingEvents
 from homeserver.core.auth_rules import auth_types_for, check_auth
 from homeserver.core.auth_selection import CREATE_KEY
 from homeserver.core.events import Event, StateKey, StateMap
+from homeserver.errors import NotRecommended
 from homeserver.services.event_signatures import EventSignatures
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.fetch_missing import FetchMissing
 from homeserver.services.outliers import MissingAuthEvents, Outliers
 from homeserver.services.persist_event import PersistEvent
+from homeserver.services.policy_servers import PolicyServers
 from homeserver.services.received_events import parse, verify
 from homeserver.services.room_heads import HeadDraft, RoomHead, RoomHeads
 from homeserver.services.room_state import RoomState
@@ -63,6 +65,7 @@ class ReceivePdu:
         outliers: Outliers,
         fetch: FetchMissing,
         access: ServerAccess,
+        policy: PolicyServers,
     ) -> None:
         self._database = database
         self._heads = heads
@@ -73,6 +76,7 @@ class ReceivePdu:
         self._outliers = outliers
         self._fetch = fetch
         self._access = access
+        self._policy = policy
         self._under_way: dict[str, asyncio.Future[Verdict]] = {}
 
     async def receive(self, origin: str, head: RoomHead, pdus: Sequence[object]) -> list[Verdict]:
@@ -117,13 +121,24 @@ class ReceivePdu:
                     # Its server told all that it would tell: with the next event that it sends, the gap may be filled.
                     return Verdict(event.event_id, "undecided", "step 5: its server does not give the events before it")
             states = [await self._fetch.state_after(origin, event, event_id) for event_id in lacking]
-            return await self._decide_and_append(event, states, relay)
+            event, advice = await self._ask_policy_server(event)
+            return await self._decide_and_append(event, states, relay, advice)
         except MissingAuthEvents as missing:
             return Verdict(event.event_id, "undecided", f"step 4: auth events could not be had: {missing}")
         except (FederationError, MissingEvents) as error:
             return Verdict(event.event_id, "undecided", f"step 5: the state before it could not be had: {error}")
         except NotResident:
             return Verdict(event.event_id, "dropped", "this server is not in the room")
+
+    async def _ask_policy_server(self, event: Event) -> tuple[Event, str | None]:
+        """Step 7: the event as the room's policy server has signed it, or why it has not."""
+        head = await self._heads.get(event.room_id)
+        if head is None:
+            raise NotResident
+        try:
+            return await self._policy.recommended(head, event), None
+        except NotRecommended as error:
+            return event, error.message
 
     async def _lacking_prev_events(self, event: Event) -> list[str]:
         """Prev events the state after which is not known here."""
@@ -148,7 +163,8 @@ class ReceivePdu:
                 await self.receive_event(origin, earlier, fills_gap=False)
         return True
 
-    async def _decide_and_append(self, event: Event, remote_states: Sequence[StateMap], relay: bool) -> Verdict:
+    async def _decide_and_append(self, event: Event, remote_states: Sequence[StateMap], relay: bool, advice: str | None
+    ) -> Verdict:
         async def operation(tx: Write) -> Verdict:
             draft = await self._heads.draft(tx, event.room_id)
             if draft is None or not draft.host_count(self._access.server_name):
@@ -158,6 +174,8 @@ class ReceivePdu:
                 return Verdict(event.event_id, "known", stored=known)
             before = await self._snapshot_before(tx, draft, event, remote_states)
             outcome, reason = await self._judge(tx, draft, event, before)
+            if outcome == "accepted" and advice is not None:
+                outcome, reason = "soft_failed", f"step 7: {advice}"
             stored = await self._persist.append(
                 tx,
                 draft,

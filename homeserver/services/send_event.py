@@ -4,7 +4,8 @@ https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from signedjson.types import SigningKey
 
@@ -15,6 +16,7 @@ from homeserver.core.canonical_json import CanonicalJSONError
 from homeserver.core.event_builder import EventDraft, build_event
 from homeserver.core.event_format import MAX_PREV_EVENTS, EventTooLarge, InvalidEvent
 from homeserver.core.events import REDACTION, Event, StateKey
+from homeserver.core.policy import POLICY_STATE
 from homeserver.core.power_levels import PowerLevels
 from homeserver.errors import BadJson, Forbidden, InvalidParam, NotFound, TooLarge
 from homeserver.runtime.clock import Clock
@@ -24,6 +26,7 @@ from homeserver.services.idempotency import Idempotency, Scope
 from homeserver.services.persist_event import PersistEvent, SentBy
 from homeserver.services.relation_checks import check_relation
 from homeserver.services.room_heads import HeadDraft, RoomHead, RoomHeads
+from homeserver.services.snapshots import Snapshot
 from homeserver.services.suspension import refuse_suspended
 from storage.database import Database, Read, Write
 
@@ -31,6 +34,20 @@ if TYPE_CHECKING:
     from homeserver.services.sessions import Requester
 
 _MAX_DEPTH = 2**53 - 1
+
+
+class Policy(Protocol):
+    """`services.policy_servers.PolicyServers`."""
+
+    async def recommended(self, head: RoomHead, event: Event) -> Event: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """An event that a policy server has signed, and the state that it was built on."""
+
+    event: Event
+    before: Snapshot
 
 
 class SendEvent:
@@ -48,6 +65,7 @@ class SendEvent:
         signing_key: SigningKey,
         clock: Clock,
         randomness: Randomness,
+        policy: Policy | None = None,
     ) -> None:
         self._database = database
         self._events = events
@@ -58,6 +76,7 @@ class SendEvent:
         self._signing_key = signing_key
         self._clock = clock
         self._randomness = randomness
+        self._policy = policy
 
     async def send(
         self,
@@ -83,6 +102,7 @@ class SendEvent:
             scope = Scope(requester.user_id, requester.device_id, f"send:{room_id}:{draft.type}:{txn_target}:{txn_id}")
             sent_by = SentBy(requester.device_id, txn_id)
         head = await self.require_head(room_id)
+        advised = await self.advised(head, draft, origin_server_ts=origin_server_ts)
 
         async def operation(tx: Write) -> str:
             done = await self._idempotency.recorded(tx, scope)
@@ -94,7 +114,10 @@ class SendEvent:
                 return unchanged
             if "m.relates_to" in draft.content:
                 await check_relation(tx, self._events, draft)
-            stored = await self.append(tx, room, draft, sent_by=sent_by, origin_server_ts=origin_server_ts)
+            if advised is not None:
+                stored = await self.append_advised(tx, room, advised, sent_by=sent_by)
+            else:
+                stored = await self.append(tx, room, draft, sent_by=sent_by, origin_server_ts=origin_server_ts)
             self._idempotency.record(tx, scope, stored.event_id)
             return stored.event_id
 
@@ -172,6 +195,27 @@ class SendEvent:
         event = await self.build(room, draft, tx=tx, origin_server_ts=origin_server_ts)
         await self.check(room, event, tx)
         return await self._persist.append(tx, room, event, is_local=True, is_new=True, sent_by=sent_by)
+
+    async def advised(
+        self, head: RoomHead, draft: EventDraft, *, origin_server_ts: int | None = None
+    ) -> Advised | None:
+        """The event as the room's policy server has signed it; None where it need not. Raises as `append`, and
+        `NotRecommended`. Waits for another server, so not within a write."""
+        if self._policy is None or POLICY_STATE not in head.state:
+            return None
+        snapshot = head.snapshot
+        event = await self.build(head, draft, origin_server_ts=origin_server_ts)
+        await self.check(head, event)
+        return Advised(await self._policy.recommended(head, event), snapshot)
+
+    async def append_advised(
+        self, tx: Write, room: HeadDraft, advised: Advised, *, sent_by: SentBy | None = None
+    ) -> StoredEvent:
+        """As `append`. The room may have moved on while the policy server was asked."""
+        await self.check(room, advised.event, tx)
+        return await self._persist.append(
+            tx, room, advised.event, snapshot_before=advised.before, is_local=True, is_new=True, sent_by=sent_by
+        )
 
     async def build(
         self,

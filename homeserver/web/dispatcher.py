@@ -27,7 +27,7 @@ from schemas import SchemaError, Validator, names, validator
 log = logging.getLogger(__name__)
 
 _ALL_KINDS = frozenset(("client", "federation"))
-_FEDERATION_PATHS = ("/_matrix/federation/", "/_matrix/key/", "/.well-known/matrix/server")
+_FEDERATION_PATHS = ("/_matrix/federation/", "/_matrix/key/", "/_matrix/policy/", "/.well-known/matrix/server")
 # What core raises for input that is not what it claims to be. Services turn most of it into something kinder before.
 _DOMAIN_ERRORS: tuple[tuple[type[Exception], type[MatrixError]], ...] = (
     (identifiers.InvalidIdentifier, InvalidParam),

@@ -7,6 +7,7 @@ from homeserver.errors import MatrixError
 _STATUSES: dict[type[MatrixError], int] = {
     MatrixError: 400,
     errors.Forbidden: 403,
+    errors.NotRecommended: 400,
     errors.NotFound: 404,
     errors.Unrecognized: 404,
     errors.MethodNotAllowed: 405,

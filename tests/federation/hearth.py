@@ -20,6 +20,7 @@ from federation.inbound.keys import KeyHandlers
 from federation.inbound.media import MediaHandlers
 from federation.inbound.membership import MembershipHandlers
 from federation.inbound.openid import OpenIdHandlers
+from federation.inbound.policy import PolicyHandlers
 from federation.inbound.queries import QueryHandlers
 from federation.inbound.rooms import RoomHandlers
 from federation.inbound.server import ServerHandlers
@@ -255,6 +256,7 @@ class Hearth:
             ),
             DeviceHandlers(_Keys()),
             OpenIdHandlers(mock.Mock()),
+            PolicyHandlers(writing.policy_signer),
             MediaHandlers(mock.Mock(), mock.Mock(), base.randomness),
         ]
         limiter = RateLimiter(RateLimits(enabled=False), base.clock)
