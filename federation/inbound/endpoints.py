@@ -13,6 +13,7 @@ from federation.inbound.policy import PolicyHandlers
 from federation.inbound.queries import QueryHandlers
 from federation.inbound.rooms import RoomHandlers
 from federation.inbound.server import ServerHandlers
+from federation.inbound.third_party_invites import ThirdPartyInviteHandlers
 from federation.inbound.transactions import TransactionHandlers
 from homeserver.web.endpoint import Auth, Endpoint, Handler
 
@@ -60,6 +61,20 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _signed("sendKnock", "PUT", f"{V1}/send_knock/{{roomId}}/{{eventId}}", MembershipHandlers.send_knock, "sendKnock"),
     _signed("sendInviteV1", "PUT", f"{V1}/invite/{{roomId}}/{{eventId}}", MembershipHandlers.invite_v1, "sendInviteV1"),
     _signed("sendInviteV2", "PUT", f"{V2}/invite/{{roomId}}/{{eventId}}", MembershipHandlers.invite, "sendInviteV2"),
+    _signed(
+        "exchangeThirdPartyInvite",
+        "PUT",
+        f"{V1}/exchange_third_party_invite/{{roomId}}",
+        ThirdPartyInviteHandlers.exchange,
+        "exchangeThirdPartyInvite",
+    ),
+    _open(
+        "onBindThirdPartyIdentifier",
+        "PUT",
+        f"{V1}/3pid/onbind",
+        ThirdPartyInviteHandlers.bound,
+        "onBindThirdPartyIdentifier",
+    ),
     # --- events
     _signed("getEvent", "GET", f"{V1}/event/{{eventId}}", EventHandlers.get_event),
     _signed("getRoomState", "GET", f"{V1}/state/{{roomId}}", EventHandlers.get_state),

@@ -12,6 +12,7 @@ V1: Final = "/_matrix/federation/v1"
 V2: Final = "/_matrix/federation/v2"
 KEYS: Final = "/_matrix/key/v2"
 POLICY: Final = "/_matrix/policy/v1"
+_OLDEST_VERSIONS: Final = frozenset({"1", "2"})
 STATE_BYTES: Final = 256 * 1024 * 1024
 """Largest answer that holds the state of a room."""
 KEY_BYTES: Final = 1024 * 1024
@@ -120,7 +121,21 @@ class FederationClient:
         """PUT v2 invite; the event with the invited user's server's signature."""
         content = {"event": pdu, "room_version": room_version, "invite_room_state": list(stripped_state)}
         target = target_of(V2, ["invite", room_id, event_id], None)
-        return _object(await self._requests.json(destination, "PUT", target, content), "event", destination)
+        try:
+            answer = await self._requests.json(destination, "PUT", target, content)
+        except FederationError as error:
+            if not error.is_unrecognised or room_version not in _OLDEST_VERSIONS:
+                raise
+            # The first version of the endpoint, which knows no other room versions.
+            content = {**pdu, "unsigned": {**pdu.get("unsigned", {}), "invite_room_state": list(stripped_state)}}
+            target = target_of(V1, ["invite", room_id, event_id], None)
+            answer = await self._requests.json(destination, "PUT", target, content)
+        return _object(answer, "event", destination)
+
+    async def exchange_third_party_invite(self, destination: str, room_id: str, template: dict[str, Any]) -> None:
+        """PUT exchange_third_party_invite: has the server of the user who invited make the invite."""
+        target = target_of(V1, ["exchange_third_party_invite", room_id], None)
+        await self._requests.json(destination, "PUT", target, template)
 
     # --- events
 

@@ -15,6 +15,7 @@ from homeserver.services.request_auth import RequestAuth
 from homeserver.services.rescinded_invites import RescindedInvites
 from homeserver.services.resident import ResidentServer
 from homeserver.services.served_events import ServedEvents
+from homeserver.services.third_party_invites import ThirdPartyInvites
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class FederationServices:
     resident: ResidentServer
     invites: ReceiveInvite
     served: ServedEvents
+    third_party_invites: ThirdPartyInvites
 
 
 def build_federation(
@@ -93,4 +95,5 @@ def build_federation(
             base.clock,
             FormerHosts(database, reading.events),
         ),
+        ThirdPartyInvites(outside.client, access, reading.events, writing.membership),
     )

@@ -32,6 +32,7 @@ from federation.inbound.keys import KeyHandlers as FederationKeyHandlers
 from federation.inbound.openid import OpenIdHandlers
 from federation.inbound.policy import PolicyHandlers
 from federation.inbound.server import ServerHandlers
+from federation.inbound.third_party_invites import ThirdPartyInviteHandlers
 from federation.inbound.transactions import TransactionHandlers
 from federation.outbound.transport import Transport
 from homeserver.app.accounts import build_accounts
@@ -238,6 +239,7 @@ class Server:
             ),
             federation_devices.DeviceHandlers(self.encryption.local_keys),
             PolicyHandlers(self.writing.policy_signer),
+            ThirdPartyInviteHandlers(federation.third_party_invites),
             federation_media.MediaHandlers(self.media.reader, self.media.thumbnails, base.randomness),
         ]
 

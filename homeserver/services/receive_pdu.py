@@ -117,7 +117,7 @@ class ReceivePdu:
             lacking = await self._lacking_prev_events(event)
             if lacking and fills_gap and await self._fill_gap(origin, event):
                 lacking = await self._lacking_prev_events(event)
-                if lacking:
+                if not await self._are_older_than_ours(event, lacking):
                     # Its server told all that it would tell: with the next event that it sends, the gap may be filled.
                     return Verdict(event.event_id, "undecided", "step 5: its server does not give the events before it")
             states = [await self._fetch.state_after(origin, event, event_id) for event_id in lacking]
@@ -148,6 +148,11 @@ class ReceivePdu:
             for event_id in dict.fromkeys(event.prev_events)
             if event_id not in found or found[event_id].snapshot_id is None
         ]
+
+    async def _are_older_than_ours(self, event: Event, lacking: Sequence[str]) -> bool:
+        """Whether it is where this server's part of the room begins that the event builds on: there is no gap then."""
+        head = await self._heads.get(event.room_id)
+        return head is not None and head.missing.keys() >= set(lacking)
 
     async def _fill_gap(self, origin: str, event: Event) -> bool:
         """Takes in what the other server has between what is known here and the event; whether it told of that."""

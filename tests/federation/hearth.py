@@ -24,6 +24,7 @@ from federation.inbound.policy import PolicyHandlers
 from federation.inbound.queries import QueryHandlers
 from federation.inbound.rooms import RoomHandlers
 from federation.inbound.server import ServerHandlers
+from federation.inbound.third_party_invites import ThirdPartyInviteHandlers
 from federation.inbound.transactions import TransactionHandlers
 from federation.outbound.transport import Answer
 from federation.sender import FederationSender
@@ -58,6 +59,7 @@ from homeserver.services.room_summaries import RoomSummaries
 from homeserver.services.served_events import ServedEvents
 from homeserver.services.sessions import Requester
 from homeserver.services.space_hierarchy import ServedHierarchy
+from homeserver.services.third_party_invites import ThirdPartyInvites
 from homeserver.web.dispatcher import Dispatcher
 from homeserver.web.rate_limits import RateLimiter
 from homeserver.web.reply import Reply
@@ -257,6 +259,9 @@ class Hearth:
             DeviceHandlers(_Keys()),
             OpenIdHandlers(mock.Mock()),
             PolicyHandlers(writing.policy_signer),
+            ThirdPartyInviteHandlers(
+                ThirdPartyInvites(outside.client, access, events, writing.membership)
+            ),
             MediaHandlers(mock.Mock(), mock.Mock(), base.randomness),
         ]
         limiter = RateLimiter(RateLimits(enabled=False), base.clock)

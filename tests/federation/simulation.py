@@ -24,7 +24,7 @@ from tests.federation.network import Network, Sent
 
 SERVERS = ("hs1", "hs2", "hs3", "hs4", "hs5")
 ANCHORS, OTHERS = "anna", "bert"
-TURNS = 4_000
+TURNS = 20_000
 """Turns of the loop in which a healed network must come to rest."""
 
 

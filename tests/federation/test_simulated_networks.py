@@ -12,7 +12,7 @@ import pytest
 from tests.federation.simulation import World
 
 RUNS = int(os.environ.get("HEARTH_SIMULATIONS", "15"))
-ROOMS_AT_ONCE = 25
+ROOMS_AT_ONCE = 12
 STEPS = 25
 WORLDS = -(-RUNS // ROOMS_AT_ONCE)
 FIRST_SEED = int(os.environ.get("HEARTH_SEED", secrets.randbelow(10**6) if "HEARTH_SIMULATIONS" in os.environ else 1))
