@@ -16,6 +16,7 @@ from homeserver.errors import BadJson, Forbidden, NotFound, NotRecommended, Unre
 from homeserver.services.events import Events
 from homeserver.services.room_heads import RoomHead, RoomHeads
 from homeserver.services.server_access import ServerAccess
+from homeserver.services.server_key_objects import verify_key_of
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class PolicySigner:
         stored = None if event_id is None else await self._events.get(event_id)
         server = None if stored is None else PolicyServer.of(stored.shown.content)
         assert self._key is not None
-        return server == PolicyServer(self._access.server_name, bytes(self._key.verify_key))
+        return server == PolicyServer(self._access.server_name, verify_key_of(self._key))
 
 
 def _with_signature(event: Event, server: PolicyServer, answer: dict[str, Any]) -> Event:
