@@ -124,6 +124,8 @@ class RemoteDeviceLists:
                 device_lists.forget_list(tx, user_id)
                 return False
             state = (await device_lists.states_of(tx, [user_id])).get(user_id)
+            if state is None and keys is None:
+                return False  # a device without keys, of somebody whose devices nobody here has asked for
             news: set[str] = tx.batch.setdefault("device list news", set())
             is_kept = state is not None and state.position is not None and user_id not in news
             if is_kept and state is not None and state.stream_id == stream_id and not state.stale:

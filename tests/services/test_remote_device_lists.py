@@ -340,6 +340,16 @@ async def test_old_changes_are_forgotten_but_the_newest_of_each_user(world: Keys
     assert await world.lists.between(before, world.db.position) == [ALICE]
 
 
+async def test_a_device_without_keys_is_no_news_of_who_nobody_asked_for(world: KeysWorld) -> None:
+    await share_a_room(world)
+    token = (await world.sync(ALICE))["next_batch"]
+    content = {"user_id": ZOE, "device_id": "TWO", "stream_id": 6, "prev_id": []}
+    await world.remote_lists.receive(THERE, content)
+    assert "device_lists" not in await world.sync(ALICE, token)
+    await world.remote_lists.receive(THERE, update(7))
+    assert (await world.sync(ALICE, token))["device_lists"] == {"changed": [ZOE]}
+
+
 async def test_a_process_that_has_just_started_tells_of_devices_that_changed_since(world: KeysWorld) -> None:
     await share_a_room(world)
     token = (await world.sync(ALICE))["next_batch"]
