@@ -32,9 +32,8 @@ def signed_for(user_id: str) -> dict[str, Any]:
 def template(room_id: str, **changes: Any) -> dict[str, Any]:
     invite = {"display_name": "b", "signed": signed_for(BOB)}
     content = {"membership": "invite", "third_party_invite": invite}
-    return {
-        "type": "m.room.member", "room_id": room_id, "sender": "@alice:hs1", "state_key": BOB, "content": content, **changes
-    }  # fmt: skip
+    event = {"type": "m.room.member", "room_id": room_id, "sender": "@alice:hs1", "state_key": BOB, "content": content}
+    return {**event, **changes}
 
 
 async def test_a_third_party_invite_becomes_an_invite_of_its_user(hs1: Hearth, hs2: Hearth) -> None:
@@ -59,16 +58,16 @@ async def test_nobody_else_profits_from_a_third_party_invite(
 ) -> None:
     room_id = await invited_by_mail(hs1)
     with pytest.raises(FederationError):
-        await hs2.outside.client.exchange_third_party_invite("hs1", room_id, template(**{"room_id": room_id, **changes}))
+        content = template(**{"room_id": room_id, **changes})
+        await hs2.outside.client.exchange_third_party_invite("hs1", room_id, content)
     assert await hs1.membership(room_id, BOB) is None
 
 
 async def test_an_identity_server_tells_of_an_address_and_its_invites_are_redeemed(hs1: Hearth, hs2: Hearth) -> None:
     room_id = await invited_by_mail(hs1)
-    invite = {
-        "medium": "email", "address": "b@x", "mxid": BOB, "room_id": room_id, "sender": "@alice:hs1", "signed": signed_for(BOB)
-    }  # fmt: skip
-    body = {"medium": "email", "address": "b@x", "mxid": BOB, "invites": [invite]}
+    whose = {"medium": "email", "address": "b@x", "mxid": BOB}
+    invite = {**whose, "room_id": room_id, "sender": "@alice:hs1", "signed": signed_for(BOB)}
+    body = {**whose, "invites": [invite]}
     await hs1.outside.client._requests.json(
         "hs2", "PUT", "/_matrix/federation/v1/3pid/onbind", body, signed=False
     )
