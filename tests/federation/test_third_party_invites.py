@@ -57,8 +57,8 @@ async def test_nobody_else_profits_from_a_third_party_invite(
     hs1: Hearth, hs2: Hearth, changes: dict[str, Any]
 ) -> None:
     room_id = await invited_by_mail(hs1)
+    content = template(**{"room_id": room_id, **changes})
     with pytest.raises(FederationError):
-        content = template(**{"room_id": room_id, **changes})
         await hs2.outside.client.exchange_third_party_invite("hs1", room_id, content)
     assert await hs1.membership(room_id, BOB) is None
 
