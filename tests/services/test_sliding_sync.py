@@ -409,6 +409,13 @@ async def test_history_before_the_join_is_hidden(world: SlidingWorld) -> None:
     assert shown[-1] == joined
 
 
+async def test_a_timeline_that_begins_before_the_join_is_limited_by_what_is_before_it(world: SlidingWorld) -> None:
+    room_id = await world.create_room(ALICE)
+    shown = [await world.send(ALICE, room_id), await world.join(BOB, room_id)]
+    room = (await world.slide(BOB, lists(2)))["rooms"][room_id]
+    assert (ids(room["timeline"]), room["limited"]) == (shown, True)
+
+
 async def test_two_processes_take_a_connection_further_in_turns(world: SlidingWorld) -> None:
     rooms = [await world.create_room(ALICE) for _ in range(4)]
     first = world.sliding

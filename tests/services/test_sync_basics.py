@@ -154,6 +154,14 @@ async def test_a_rejected_invite_to_a_room_that_nobody_is_in_shows_up_as_left(wo
     assert "rooms" not in await world.sync(BOB, answer["next_batch"])
 
 
+async def test_a_timeline_that_begins_before_the_join_is_limited_by_what_is_before_it(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    shown = [await world.send(ALICE, room_id), await world.join(BOB, room_id)]
+    only_two = {"room": {"timeline": {"limit": 2}}}
+    timeline = joined(await world.sync(BOB, filter=only_two), room_id)["timeline"]
+    assert (event_ids(timeline), timeline["limited"]) == (shown, True)
+
+
 async def test_a_gap_is_limited_and_its_state_changes_come_in_state(world: World) -> None:
     room_id = await world.create_room(ALICE)
     token = (await world.sync(ALICE))["next_batch"]

@@ -147,8 +147,8 @@ class SlidingRooms:
     ) -> tuple[Mapping[str, str], frozenset[str]]:
         """The user's memberships at the events before `joined_at`, and which of those they may not see."""
         limit = task.config.timeline_limit or 1
-        # Where some of them may be left out, older ones take their places.
-        count = 4 * limit if many else limit
+        # Where some of them may be left out, older ones take their places. One more says whether it is limited.
+        count = (4 * limit if many else limit) + 1
         candidates = log.between(_timeline_after(task), task.upto)[-count:]
         earlier = [stored for stored in candidates if (stored.position or 0) < task.joined_at]
         if not earlier:

@@ -224,8 +224,8 @@ class Rooms:
     ) -> tuple[Mapping[str, str], frozenset[str]]:
         """The user's memberships at the events before `joined_at`, and which of those they may not see."""
         limit = request.filter.room.timeline.limit or 10
-        # Where some of them may be left out, older ones take their places.
-        count = 4 * limit if many or not request.filter.room.timeline.is_unrestricted else limit
+        # Where some of them may be left out, older ones take their places. One more says whether it is limited.
+        count = (4 * limit if many or not request.filter.room.timeline.is_unrestricted else limit) + 1
         candidates = log.between(0 if span.is_new else span.since, span.upto)[-count:]
         earlier = [stored for stored in candidates if (stored.position or 0) < joined_at]
         if not earlier:
