@@ -230,12 +230,25 @@ class History:
             self.done.append(f"{server.name} {localpart} {action}")
 
     async def say_something(self, name: str) -> None:
-        """A message of anybody of the server who is in the room."""
-        server = self.world.servers[name]
+        """A message of anybody of the server who is in the room.
+
+        A server that believes in a kick which did not stand elsewhere hears no more of the room: its users join again.
+        """
+        server, first = self.world.servers[name], self.world.servers["hs1"]
         head = await server.reading.heads.get(self.room_id)
-        for user_id in sorted(() if head is None else head.joined):
+        if head is None or name not in head.hosts:
+            await self._come_back(server, first)
+            return
+        for user_id in sorted(head.joined):
             if user_id.endswith(":" + name):
                 await server.send(user_id[1:].partition(":")[0], self.room_id, "anybody there?")
+                return
+
+    async def _come_back(self, server: Hearth, first: Hearth) -> None:
+        head = await first.reading.heads.get(self.room_id)
+        for user_id in sorted(() if head is None else head.joined):
+            if user_id.endswith(":" + server.name):
+                await server.join(user_id[1:].partition(":")[0], self.room_id, first)
                 return
 
     async def observe(self) -> None:
