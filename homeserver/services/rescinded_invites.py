@@ -13,6 +13,7 @@ from homeserver.services.room_heads import RoomHead, RoomHeads
 from homeserver.services.server_access import ServerAccess
 from storage import memberships
 from storage.database import Database, Write
+from storage.events import event_ids_of
 
 
 class RescindedInvites:
@@ -58,8 +59,10 @@ class RescindedInvites:
             draft = await self._heads.draft(tx, event.room_id)
             if now is None or draft is None or draft.host_count(self._access.server_name):
                 return
+            # What is taken back is among what authorises that. An earlier leave may come after a new invite.
+            ended = (await event_ids_of(tx, (now.event_nid,))).get(now.event_nid)
             is_inviters = now.membership == "invite" and now.sender == event.sender
-            if is_inviters or now.membership == "knock":
+            if ended in event.auth_events and (is_inviters or now.membership == "knock"):
                 await self._imports.membership(tx, draft, event)
 
         await self._database.write(write)

@@ -244,3 +244,19 @@ async def test_a_restricted_room_without_conditions_is_closed(hs1: Hearth, hs2: 
         await hs2.join("bob", room_id, hs1)
     with pytest.raises(Forbidden):
         await hs1.join("anna", room_id)
+
+
+async def test_an_older_leave_that_comes_late_does_not_end_an_invite(hs1: Hearth, hs2: Hearth, until: Until) -> None:
+    room_id = await hs1.create_room("alice")
+    await hs1.writing.membership.invite(hs1.as_user("alice"), room_id, "@bob:hs2")
+    await hs1.writing.membership.kick(hs1.as_user("alice"), room_id, "@bob:hs2")
+    kick = await hs1.event((await hs1.state(room_id))["m.room.member", "@bob:hs2"])
+    assert kick is not None
+
+    async def over() -> bool:
+        return await hs2.membership(room_id, "@bob:hs2") == "leave"
+
+    await until(over)
+    await hs1.writing.membership.invite(hs1.as_user("alice"), room_id, "@bob:hs2")
+    await hs1.say(hs2, [kick.event.pdu], txn="late")
+    assert await hs2.membership(room_id, "@bob:hs2") == "invite"
