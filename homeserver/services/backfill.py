@@ -61,7 +61,7 @@ class Backfill:
             except FederationError as error:
                 log.info("no history of %s from %s: %s", room_id, server, error)
                 continue
-            if await self._take_in(server, head, pdus[:LIMIT]):
+            if await self._take_in(server, head, pdus[:LIMIT], wanted):
                 return
 
     async def take_from(self, server: str, head: RoomHead, event_id: str) -> None:
@@ -73,19 +73,20 @@ class Backfill:
         except FederationError as error:
             log.info("no history of %s from %s: %s", head.room_id, server, error)
             return
-        await self._take_in(server, head, pdus[:LIMIT])
+        await self._take_in(server, head, pdus[:LIMIT], [event_id])
 
     def servers(self, head: RoomHead) -> list[str]:
         """Whom to ask for the room's history: the servers with most of its members first."""
         others = [server for server in head.hosts if server != self._server_name]
         return sorted(others, key=lambda server: -head.hosts[server])[:ASKED_FROM]
 
-    async def _take_in(self, server: str, head: RoomHead, pdus: Sequence[Any]) -> int:
-        """Stores those that are new and pass steps 1 to 4; how many that were. The latest come first, so that each is
-        one that is missed when it comes."""
+    async def _take_in(self, server: str, head: RoomHead, pdus: Sequence[Any], wanted: Sequence[str]) -> int:
+        """Stores those that are new, pass steps 1 to 4, and lie before the wanted events or others that are missed; how
+        many that were. The latest come first, so that each is one that is missed when it comes."""
         received = await verify(parse(pdus, head.room_version, head.room_id), self._signatures)
         known = await self._events.get_many([event.event_id for event in received.events])
         new = [e for e in received.events if e.event_id not in known or known[e.event_id].outlier]
+        new = _before(new, {*wanted, *head.missing})
         for event in new:
             await self._fetch.auth_events(server, event)
         new.sort(key=lambda event: -event.depth)
@@ -108,3 +109,17 @@ class Backfill:
             return await self._outliers.rejection(event, tx)
         except MissingAuthEvents as missing:
             return f"dropped: auth events could not be had: {missing}"
+
+
+def _before(events: Sequence[Event], missed: set[str]) -> list[Event]:
+    """Those of the events that are missed, or that others of them cite: what else is handed out as history may be none,
+    and past events are not judged by who may speak now."""
+    by_id = {event.event_id: event for event in events}
+    found: dict[str, Event] = {}
+    pending = [event_id for event_id in missed if event_id in by_id]
+    while pending:
+        event_id = pending.pop()
+        if event_id not in found:
+            found[event_id] = by_id[event_id]
+            pending += [cited for cited in by_id[event_id].prev_events if cited in by_id]
+    return [event for event in events if event.event_id in found]
