@@ -18,6 +18,8 @@ _numbers = itertools.count()
 
 # How long an example takes says more about what else the machine does than about the example.
 hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# CI judges a change by the same examples each time; what has not been tried yet is looked for by everybody's `make test`.
+hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("suite"), derandomize=True)
 
 
 class MakeDatabase(Protocol):
@@ -29,7 +31,7 @@ class MakeDatabase(Protocol):
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         run.begin()
-    hypothesis.settings.load_profile("suite")
+    hypothesis.settings.load_profile("ci" if "CI" in os.environ else "suite")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
