@@ -18,7 +18,7 @@ _numbers = itertools.count()
 
 # How long an example takes says more about what else the machine does than about the example.
 hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-# CI judges a change by the same examples each time; what has not been tried yet is looked for by everybody's `make test`.
+# CI judges a change by the same examples each time; what has not been tried yet is looked for by each `make test`.
 hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("suite"), derandomize=True)
 
 
