@@ -34,6 +34,8 @@ LEASE: Final = "federation sender"
 LEASE_MS: Final = 15_000
 STEP_S: Final = 1.0
 ROUTED_AT_ONCE: Final = 200
+FAR_BEHIND: Final = 500
+"""Events that a server may miss and still be sent each of them."""
 KNOWN_ROOMS: Final = 5_000
 HEARD_EVERY_S: Final = 10.0
 # Answers that speak of the server rather than of the transaction: it is tried again later.
@@ -491,10 +493,15 @@ class FederationSender:
         outbox.events.clear()
         outbox.has_missed = False
         async with self._database.read() as tx:
-            rows = await storage.events_for(tx, outbox.server_name, outbox.sent_position, MAX_PDUS)
+            name, position = outbox.server_name, outbox.sent_position
+            # The other server asks for what it missed, as far as it wants it: all of a long outage would take hours.
+            outbox.catches_up = outbox.catches_up or await storage.is_far_behind(tx, name, position, FAR_BEHIND)
+            read = storage.latest_events_for if outbox.catches_up else storage.events_for
+            rows = await read(tx, name, position, MAX_PDUS)
         outbox.events.extend(WaitingEvent(row.position, row.nid, row.event_id, row.body, is_noted=True) for row in rows)
-        if len(rows) < MAX_PDUS and not outbox.has_missed:
-            outbox.from_database = False
+        if len(rows) < MAX_PDUS:
+            outbox.catches_up = False
+            outbox.from_database = outbox.has_missed
 
     async def _stored_edus(self, outbox: Outbox) -> list[OutboundEdu]:
         if not outbox.has_edus:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import and_, delete, exists, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 
 from storage.database import AnyRow, Read, Write
 from storage.receipts import Receipt
@@ -120,13 +120,38 @@ async def events_after(tx: Read, position: int, upto: int, limit: int) -> list[O
 
 async def events_for(tx: Read, server_name: str, position: int, limit: int) -> list[OutboundEvent]:
     """As `events_after`, those that concern a server: of rooms that it is in, and what was noted for it."""
-    in_room = exists().where(room_hosts.c.room_nid == events.c.room_nid, room_hosts.c.server_name == server_name)
-    noted = exists().where(
-        destination_events.c.event_nid == events.c.event_nid, destination_events.c.destination == server_name
-    )
-    to_send = or_(and_(_TO_SEND, in_room), and_(events.c.rejected.is_(None), noted))
+    to_send = or_(and_(_TO_SEND, _is_in_room(server_name)), and_(events.c.rejected.is_(None), _is_noted(server_name)))
     statement = _EVENTS.where(events.c.position > position, to_send)
     return [_event(row) for row in await tx.fetch_all(statement.order_by(events.c.position).limit(limit))]
+
+
+async def latest_events_for(tx: Read, server_name: str, position: int, limit: int) -> list[OutboundEvent]:
+    """As `events_for`, of each room only the last event: with it the server learns that it missed others, and asks."""
+    last_of_rooms = (
+        select(func.max(events.c.position))
+        .where(_TO_SEND, events.c.position > position, _is_in_room(server_name))
+        .group_by(events.c.room_nid)
+    )
+    noted = and_(events.c.rejected.is_(None), _is_noted(server_name))
+    statement = _EVENTS.where(events.c.position > position, or_(events.c.position.in_(last_of_rooms), noted))
+    return [_event(row) for row in await tx.fetch_all(statement.order_by(events.c.position).limit(limit))]
+
+
+async def is_far_behind(tx: Read, server_name: str, position: int, more_than: int) -> bool:
+    """Whether so many events wait for a server."""
+    statement = select(events.c.event_nid).where(_TO_SEND, events.c.position > position, _is_in_room(server_name))
+    waiting = statement.limit(more_than + 1).subquery()
+    return (await tx.fetch_value(select(func.count()).select_from(waiting)) or 0) > more_than
+
+
+def _is_in_room(server_name: str) -> ColumnElement[bool]:
+    return exists().where(room_hosts.c.room_nid == events.c.room_nid, room_hosts.c.server_name == server_name)
+
+
+def _is_noted(server_name: str) -> ColumnElement[bool]:
+    return exists().where(
+        destination_events.c.event_nid == events.c.event_nid, destination_events.c.destination == server_name
+    )
 
 
 async def servers_noted(tx: Read, position: int, upto: int) -> list[tuple[str, int]]:

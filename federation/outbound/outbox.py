@@ -34,7 +34,8 @@ class Outbox:
 
     `passing`: EDUs that are worth nothing later, by what replaces them. `has_edus`: there are durable ones in the
     database. `from_database`: events after `sent_position` are to be read from there, as memory does not hold all of
-    them; `has_missed`: one more of those since that was last tried.
+    them; `has_missed`: one more of those since that was last tried. `catches_up`: so many wait that of each room only
+    the last is sent.
     """
 
     server_name: str
@@ -44,6 +45,7 @@ class Outbox:
     has_edus: bool = False
     from_database: bool = False
     has_missed: bool = False
+    catches_up: bool = False
     is_sending: bool = False
 
     @property
