@@ -21,7 +21,10 @@ class MembershipHandlers:
 
     async def send_join(self, request: Request) -> bytes:
         path = request.path
-        return await self._resident.send_join(request.signed_by, path["roomId"], path["eventId"], request.body)
+        omit_members = request.query.bool_("omit_members", False)
+        return await self._resident.send_join(
+            request.signed_by, path["roomId"], path["eventId"], request.body, omit_members=omit_members
+        )
 
     async def send_join_v1(self, request: Request) -> bytes:
         """The first version of the endpoint: a status in the body too."""

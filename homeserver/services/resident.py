@@ -3,7 +3,7 @@
 server-server-api §Joining Rooms, §Leaving Rooms (Rejecting Invites), §Knocking upon a room
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from signedjson.types import SigningKey
@@ -11,7 +11,7 @@ from signedjson.types import SigningKey
 from homeserver.core.canonical_json import CanonicalJSONError, encode_lenient
 from homeserver.core.event_builder import EventDraft
 from homeserver.core.event_format import InvalidEvent, check_pdu
-from homeserver.core.events import Event
+from homeserver.core.events import MEMBER, Event, StateKey
 from homeserver.core.hashes import encode_event_json
 from homeserver.core.identifiers import is_valid_user_id
 from homeserver.core.signatures import sign_event
@@ -28,6 +28,9 @@ from homeserver.services.room_state import RoomState
 from homeserver.services.send_event import SendEvent
 from homeserver.services.server_access import ServerAccess
 
+HEROES: Final = 5
+LOOKED_AT: Final = 100
+"""Members of whom some are picked for a join without members."""
 _LEFT_OUT: Final = frozenset({"hashes", "signatures", "event_id", "unsigned"})
 STRIPPED: Final = tuple(
     ("m.room." + name, "")
@@ -105,13 +108,19 @@ class ResidentServer:
 
     # --- signed events
 
-    async def send_join(self, origin: str, room_id: str, event_id: str, pdu: object) -> bytes:
-        """Lets the user in; the answer holds the state before the join and its auth chain, as JSON."""
+    async def send_join(
+        self, origin: str, room_id: str, event_id: str, pdu: object, *, omit_members: bool = False
+    ) -> bytes:
+        """Lets the user in; the answer holds the state before the join and its auth chain, as JSON.
+
+        `omit_members`: without the memberships, but those that the room is named after.
+        """
         head = await self._access.resident_head(room_id, origin)
+        servers = sorted(head.hosts)
         event = await self._event(origin, head, event_id, pdu, "join")
         event = await self._co_signed(head, event)
         stored = await self._accept(origin, event)
-        return await self._joined(head, stored)
+        return await self._joined(stored, servers, omit_members)
 
     async def send_leave(self, origin: str, room_id: str, event_id: str, pdu: object) -> None:
         """Rejects an invite, takes back a knock, or leaves."""
@@ -163,22 +172,33 @@ class ResidentServer:
             raise Forbidden(f"The event is not allowed: {verdict.reason}")
         return verdict.stored
 
-    async def _joined(self, head: RoomHead, stored: StoredEvent) -> bytes:
+    async def _joined(self, stored: StoredEvent, servers: list[str], omit_members: bool) -> bytes:
         state = await self._state.before(stored) or {}
+        if omit_members:
+            state = await self._without_members(state, stored.event.sender)
         chain = await self._chains.auth_chain_of_event({*state.values(), *stored.event.auth_events})
         events = await self._events.get_many(chain | set(state.values()))
         in_state = set(state.values())
         extra = {
             "event": stored.event.pdu,
-            "members_omitted": False,
+            "members_omitted": omit_members,
             "origin": self._access.server_name,
-            "servers_in_room": sorted(head.hosts),
+            "servers_in_room": servers,
         }
         return b'{"auth_chain":%b,"state":%b,%b' % (
             pdu_array([one for one in events.values() if one.event_id not in in_state]),
             pdu_array([events[event_id] for event_id in state.values() if event_id in events]),
             encode_lenient(extra)[1:],
         )
+
+    async def _without_members(self, state: Mapping[StateKey, str], user_id: str) -> dict[StateKey, str]:
+        kept = {key: event_id for key, event_id in state.items() if key[0] != MEMBER}
+        if ("m.room.name", "") in state or ("m.room.canonical_alias", "") in state:
+            return kept
+        members = sorted(key for key in state if key[0] == MEMBER and key[1] != user_id)
+        found = await self._state.events_of(state, members[:LOOKED_AT])
+        present = [key for key in members[:LOOKED_AT] if key in found and found[key].membership in ("join", "invite")]
+        return kept | {key: state[key] for key in present[:HEROES]}
 
 
 def pdu_array(events: Collection[StoredEvent]) -> bytes:

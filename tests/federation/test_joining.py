@@ -1,6 +1,9 @@
+from typing import Any
+
 import orjson
 import pytest
 
+from federation.outbound.request_signing import authorization
 from federation.outbound.transport import Answer
 from homeserver.errors import BadGateway, Forbidden, MatrixError, NotFound
 from tests.federation.conftest import Until
@@ -260,3 +263,33 @@ async def test_an_older_leave_that_comes_late_does_not_end_an_invite(hs1: Hearth
     await hs1.writing.membership.invite(hs1.as_user("alice"), room_id, "@bob:hs2")
     await hs1.say(hs2, [kick.event.pdu], txn="late")
     assert await hs2.membership(room_id, "@bob:hs2") == "invite"
+
+
+@pytest.mark.parametrize("name", ["with a name", None])
+async def test_a_server_that_wants_no_members_gets_the_servers_and_whom_the_room_is_named_after(
+    hs1: Hearth, hs2: Hearth, network: Network, name: str | None
+) -> None:
+    room_id = await hs1.create_room("alice", **({"name": name} if name else {}))
+    for number in range(8):
+        await hs1.join(f"member{number}", room_id)
+    answers: list[Any] = []
+    real, key = network.servers["hs1"], hs2.base.signing_key
+
+    async def ask_for_less(method: str, target: str, headers: dict[str, str], body: bytes | None) -> Answer:
+        if "send_join" in target:
+            path = target.replace("omit_members=false", "omit_members=true")
+            headers = {**headers, "Authorization": authorization(method, path, "hs2", "hs1", body, key)}
+            answers.append(orjson.loads((await real(method, path, headers, body)).body))
+            return Answer(404, {}, b"{}")
+        return await real(method, target, headers, body)
+
+    network.servers["hs1"] = ask_for_less
+    with pytest.raises(MatrixError):
+        await hs2.join("bob", room_id, hs1)
+    [answer] = answers
+    assert answer["members_omitted"] is True
+    assert answer["servers_in_room"] == ["hs1"]
+    members = [event for event in answer["state"] if event["type"] == "m.room.member"]
+    assert len(members) == (0 if name else 5)
+    assert "m.room.power_levels" in {event["type"] for event in answer["state"]}
+    assert "m.room.member" in {event["type"] for event in [*answer["auth_chain"], *answer["state"]]}
