@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 CONFIG ?= hearth.yaml
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# An editable install is compiled when it is first run, and each time where the environment forbids to keep the result.
+COMPILE := $(BIN)/python -m compileall -q homeserver storage federation client_api schemas
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check format bench generate lock clean
@@ -54,9 +56,11 @@ $(BIN)/python:
 $(VENV)/.ready-run: requirements.lock pyproject.toml | $(BIN)/python
 	$(PIP) -r requirements.lock
 	$(PIP) --no-deps --editable .
+	$(COMPILE)
 	@touch $@
 
 $(VENV)/.ready-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(PIP) -r requirements-dev.lock
 	$(PIP) --no-deps --editable .
+	$(COMPILE)
 	@touch $@ $(VENV)/.ready-run
