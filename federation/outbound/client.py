@@ -62,6 +62,10 @@ class FederationClient:
         """GET /version: name and version of the other server's software."""
         return await self._requests.json(destination, "GET", target_of(V1, ["version"], None), signed=False)
 
+    def is_failing(self, destination: str) -> bool:
+        """Whether the server could not be reached lately."""
+        return not self._requests.may_try(destination)
+
     # --- joining, leaving, knocking, inviting
 
     async def make_join(self, destination: str, room_id: str, user_id: str, room_versions: Sequence[str]) -> Template:
@@ -77,7 +81,9 @@ class FederationClient:
         self, endpoint: str, destination: str, room_id: str, user_id: str, room_versions: Sequence[str] | None
     ) -> Template:
         query = None if room_versions is None else {"ver": room_versions}
-        answer = await self._requests.json(destination, "GET", target_of(V1, [endpoint, room_id, user_id], query))
+        target = target_of(V1, [endpoint, room_id, user_id], query)
+        # Somebody waits for it, who may know that the server is back.
+        answer = await self._requests.json(destination, "GET", target, insistent=True)
         version = answer.get("room_version", "1")
         if not isinstance(version, str):
             raise FederationError("malformed", destination, "room_version is not a string")
@@ -210,7 +216,7 @@ class FederationClient:
     async def query_directory(self, destination: str, alias: str) -> tuple[str, list[str]]:
         """The room id that an alias points to, and servers that may let one in."""
         target = target_of(V1, ["query", "directory"], {"room_alias": alias})
-        answer = await self._requests.json(destination, "GET", target)
+        answer = await self._requests.json(destination, "GET", target, insistent=True)
         room_id = answer.get("room_id")
         if not isinstance(room_id, str):
             raise FederationError("malformed", destination, "room_id is not a string")

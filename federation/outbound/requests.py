@@ -138,6 +138,10 @@ class SignedRequests:
             raise FederationError("failed", destination, f"the address it refers to answered {answer.status}")
         return answer
 
+    def may_try(self, destination: str) -> bool:
+        """Whether the server has not failed lately."""
+        return self._reachability.may_try(destination)
+
     def _check_destination(self, destination: str, insistent: bool) -> None:
         if destination == self._server_name or not self._is_allowed(destination):
             raise FederationError("not_allowed", destination, "requests to this server are not allowed")

@@ -174,9 +174,10 @@ class RemoteJoin:
     async def _through_any(
         self, room_id: str, user_id: str, via: Sequence[str], attempt: Callable[[str], Awaitable[None]]
     ) -> None:
-        """Tries the candidates in order until one does it; raises what the most telling one answered."""
+        """Tries the candidates in order until one does it, those last that failed lately; raises what the most telling
+        one answered."""
         failures: list[MatrixError] = []
-        candidates = await self._candidates(room_id, user_id, via)
+        candidates = sorted(await self._candidates(room_id, user_id, via), key=self._client.is_failing)
         for server in candidates[:MAX_CANDIDATES]:
             try:
                 await attempt(server)

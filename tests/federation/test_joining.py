@@ -293,3 +293,19 @@ async def test_a_server_that_wants_no_members_gets_the_servers_and_whom_the_room
     assert len(members) == (0 if name else 5)
     assert "m.room.power_levels" in {event["type"] for event in answer["state"]}
     assert "m.room.member" in {event["type"] for event in [*answer["auth_chain"], *answer["state"]]}
+
+
+async def test_a_server_that_failed_lately_is_tried_all_the_same_but_last(
+    hs1: Hearth, hs2: Hearth, hs3: Hearth, network: Network
+) -> None:
+    first, second, third = [await hs1.create_room("alice") for _ in range(3)]
+    await hs3.join("carol", second, hs1)
+    await hs2.join("bob", third, hs1)  # it has the keys of hs1
+    network.partition("hs1", "hs2")
+    with pytest.raises(BadGateway):
+        await hs2.join("bob", first, hs1)
+    network.heal()
+    await hs2.join("bob", second, hs1, hs3)
+    asked = [sent.destination for sent in network.requests("make_join") if sent.source == "hs2"]
+    assert asked == ["hs1", "hs1", "hs3"]
+    await hs2.join("bob", first, hs1)
