@@ -16,6 +16,7 @@ from homeserver.services.rescinded_invites import RescindedInvites
 from homeserver.services.resident import ResidentServer
 from homeserver.services.served_events import ServedEvents
 from homeserver.services.third_party_invites import ThirdPartyInvites
+from homeserver.services.undecided import Undecided
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,12 @@ class FederationServices:
     invites: ReceiveInvite
     served: ServedEvents
     third_party_invites: ThirdPartyInvites
+    undecided: Undecided
+
+    async def start(self, base: Foundation) -> None:
+        """Send what waits, and try again what could not be judged."""
+        await self.sender.start()
+        base.tasks.loop("undecided events", self.undecided.retry, every_s=5, clock=base.clock)
 
 
 def build_federation(
@@ -96,4 +103,5 @@ def build_federation(
             FormerHosts(database, reading.events),
         ),
         ThirdPartyInvites(outside.client, access, reading.events, writing.membership),
+        Undecided(writing.receive, base.clock),
     )

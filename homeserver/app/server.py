@@ -130,7 +130,7 @@ class Server:
         await self.reading.push_actions.load()
         await self.http.start()
         if self.base.config.federation.enabled:
-            await self.federation.sender.start()
+            await self.federation.start(self.base)
         await self.extras.start()
         await self.appservices.start()
         self.media.expiry.start()

@@ -7,7 +7,7 @@ in that moment.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 Outcome = Literal["accepted", "known", "dropped", "undecided", "rejected", "soft_failed"]
 """`undecided`: what it takes to judge the event could not be had. It is not stored, and may be received again."""
-MAX_TRIES: Final = 3
+_NOT_GIVEN: Final = "step 5: its server does not give the events before it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class ReceivePdu:
         self._access = access
         self._policy = policy
         self._under_way: dict[str, asyncio.Future[Verdict]] = {}
+        self.on_undecided: Callable[[str, Event], None] | None = None
 
     async def receive(self, origin: str, head: RoomHead, pdus: Sequence[object]) -> list[Verdict]:
         """Receives PDUs of one room, in order. A PDU without a valid id has none in its verdict."""
@@ -106,6 +107,8 @@ class ReceivePdu:
             del self._under_way[event.event_id]
             future.set_result(verdict)
         _log(verdict, event.room_id, origin)
+        if verdict.outcome == "undecided" and verdict.reason != _NOT_GIVEN and self.on_undecided is not None:
+            self.on_undecided(origin, event)
         return verdict
 
     async def _receive(self, origin: str, event: Event, fills_gap: bool, relay: bool) -> Verdict:
@@ -119,7 +122,7 @@ class ReceivePdu:
                 lacking = await self._lacking_prev_events(event)
                 if not await self._are_older_than_ours(event, lacking):
                     # Its server told all that it would tell: with the next event that it sends, the gap may be filled.
-                    return Verdict(event.event_id, "undecided", "step 5: its server does not give the events before it")
+                    return Verdict(event.event_id, "undecided", _NOT_GIVEN)
             states = [await self._fetch.state_after(origin, event, event_id) for event_id in lacking]
             event, advice = await self._ask_policy_server(event)
             return await self._decide_and_append(event, states, relay, advice)

@@ -60,6 +60,7 @@ from homeserver.services.served_events import ServedEvents
 from homeserver.services.sessions import Requester
 from homeserver.services.space_hierarchy import ServedHierarchy
 from homeserver.services.third_party_invites import ThirdPartyInvites
+from homeserver.services.undecided import Undecided
 from homeserver.web.dispatcher import Dispatcher
 from homeserver.web.rate_limits import RateLimiter
 from homeserver.web.reply import Reply
@@ -162,6 +163,7 @@ class Hearth:
             server_name=name,
             process_name=base.process_name,
         )
+        self.undecided = Undecided(self.writing.receive, base.clock)
         self.dispatcher = self._dispatcher()
         network.servers[name] = self.serve
 
@@ -194,6 +196,7 @@ class Hearth:
         )
         server = cls(network, name, base)
         await server.sender.start()
+        base.tasks.loop("undecided events", server.undecided.retry, every_s=5, clock=clock)
         return server
 
     async def stop(self, *, kill: bool = False) -> None:

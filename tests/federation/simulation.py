@@ -170,7 +170,7 @@ class World:
     async def _come_to_rest(self, histories: list["History"]) -> None:
         idle = 0
         for turn in range(TURNS):
-            if any(server.sender.waiting() for server in self.servers.values()):
+            if any(server.sender.waiting() or server.undecided for server in self.servers.values()):
                 idle = 0
             else:
                 idle += 1
@@ -179,7 +179,7 @@ class World:
             if idle > 60:
                 return
             if turn % 20 == 19:
-                self.clock.advance(1)
+                self.clock.advance(5)
             await asyncio.sleep(0.001)
         raise AssertionError(f"the network does not come to rest: {self.waiting()}")
 

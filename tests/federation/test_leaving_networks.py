@@ -101,3 +101,25 @@ async def _has_sent(server: Hearth) -> bool:
 
 async def _is_gone(server: Hearth, room_id: str) -> bool:
     return await server.membership(room_id, BOB) == "leave"
+
+
+async def test_an_event_that_could_not_be_judged_as_nobody_could_be_asked_is_tried_again(
+    hs1: Hearth, hs2: Hearth, network: Network, until: Until
+) -> None:
+    room_id = await shared_room(hs1, hs2)
+
+    async def deaf(sent: Sent) -> Answer | None:
+        if sent.source == "hs1" and sent.destination == "hs2":
+            raise FederationError("unreachable", "hs2", "lost")
+        return None
+
+    network.interferences.append(deaf)
+    await hs2.sender.stop()
+    await hs2.send("bob", room_id, "lost")
+    last = await hs2.event(await hs2.send("bob", room_id, "the last that is ever said"))
+    assert last is not None
+    assert (await hs1.writing.receive.receive_event("hs2", last.event)).outcome == "undecided"
+    network.interferences.remove(deaf)
+    hs1.outside.reachability.succeeded("hs2")
+    await until(lambda: hs1.has(last.event_id))
+    assert not len(hs1.undecided)
