@@ -77,6 +77,7 @@ class FederationSender:
         self._process_name = process_name
         self._outboxes: dict[str, Outbox] = {}
         self._hosts: OrderedDict[int, tuple[str, ...]] = OrderedDict()
+        self._hosts_forgotten = 0
         self._room_nids: OrderedDict[str, int] = OrderedDict()
         self._arrived: list[Hint] = []
         self._wake = asyncio.Event()
@@ -322,11 +323,14 @@ class FederationSender:
     async def _hosts_of(self, room_nid: int) -> tuple[str, ...]:
         hosts = self._hosts.get(room_nid)
         if hosts is None:
+            forgotten = self._hosts_forgotten
             async with self._database.read() as tx:
                 hosts = tuple(await storage.hosts_of_room(tx, room_nid))
-            self._hosts[room_nid] = hosts
-            if len(self._hosts) > KNOWN_ROOMS:
-                self._hosts.popitem(last=False)
+            # What changed while it was read may not be in it: that is not kept for the events to come.
+            if forgotten == self._hosts_forgotten:
+                self._hosts[room_nid] = hosts
+                if len(self._hosts) > KNOWN_ROOMS:
+                    self._hosts.popitem(last=False)
         return hosts
 
     def _forget_hosts(self, hint: Hint) -> None:
@@ -335,6 +339,9 @@ class FederationSender:
             self._hosts.clear()
         elif hint.payload.event.type == "m.room.member" or not hint.payload.is_local:
             self._hosts.pop(hint.payload.room_nid, None)
+        else:
+            return
+        self._hosts_forgotten += 1
 
     # --- EDUs
 

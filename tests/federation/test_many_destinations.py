@@ -28,6 +28,11 @@ async def test_a_message_to_a_hundred_servers_is_signed_and_serialised_once(
             tx.insert(room_hosts, room_nid=head.room_nid, server_name=f"other{number}", joined_count=1)
 
     await hs1.base.database.write(fill)
+
+    async def routed() -> bool:
+        return hs1.sender._routed >= hs1.base.database.position
+
+    await until(routed)  # what the room was made of: its servers are looked up for it
     hs1.sender._hosts.clear()
 
     async def take(sent: Sent) -> Answer | None:
