@@ -142,8 +142,8 @@ async def test_who_wants_no_notification_gets_none(site: WholeSite, gateway: Gat
     await site.send(room_id, "for alice alone", by="carol")
     await site.send(room_id, {"msgtype": "m.notice", "body": "a bot"})
     await site.send(room_id, "for bob, not for who sends it")
-    got = [(n["content"]["body"], n["devices"][0]["pushkey"]) for n in [await gateway.next(), await gateway.next()]]
-    assert got == [("for alice alone", "alice"), ("for bob, not for who sends it", "bob")]
+    got = {(n["content"]["body"], n["devices"][0]["pushkey"]) for n in [await gateway.next(), await gateway.next()]}
+    assert got == {("for alice alone", "alice"), ("for bob, not for who sends it", "bob")}  # pushers go side by side
 
 
 async def test_an_invite_is_pushed_to_who_is_invited(site: WholeSite, gateway: Gateway) -> None:
