@@ -390,12 +390,12 @@ class Database:
         database = cls(engine, bus or Bus(), is_shared=is_shared)
         if migrate:
             await bring_up_to_date(engine)
+        # Heard of first, then looked at: what is committed in between is not missed.
+        database.bus.subscribe(database._on_hints)
         async with engine.connect() as connection:
             database._next_id = await _take_ids(engine, connection)
-            database.position = (
-                await connection.execute(select(stream_position.c.value).where(stream_position.c.id == 1))
-            ).scalar_one()
-        database.bus.subscribe(database._on_hints)
+            committed = await connection.execute(select(stream_position.c.value).where(stream_position.c.id == 1))
+            database.position = max(database.position, committed.scalar_one())
         database._writer = asyncio.get_running_loop().create_task(database._write_batches(), name="database writer")
         return database
 

@@ -1,8 +1,8 @@
 """The bus over Redis (or Valkey) publish/subscribe: hints of this process reach the others, theirs reach ours.
 
 Publishing never waits: hints queue for a task that sends all that is waiting as one message. While Redis is away hints
-are dropped beyond a bound; after each reconnection every subscriber's `on_gap` is called, so that it looks at the
-database.
+are dropped beyond a bound; after each connection every subscriber's `on_gap` is called, so that it looks at the
+database (at the first one too: who was quicker than the connection has missed what the others said until then).
 """
 
 import asyncio
@@ -89,28 +89,25 @@ class RedisBus(Bus):
         from redis.exceptions import RedisError
 
         pause = 0.1
-        first = True
         while True:
             try:
-                await self._listen_once(first)
+                await self._listen_once()
             except (TimeoutError, RedisError, OSError) as error:
                 if self.connected.is_set():
                     pause = 0.1
                 self.connected.clear()
                 log.warning("no connection to Redis: %s; the next attempt is in %.1f s", error, pause)
-            first = False
             await self._clock.sleep(self._random.jitter(pause))
             pause = min(pause * 2, RETRY_MAX_S)
 
-    async def _listen_once(self, first: bool) -> None:
+    async def _listen_once(self) -> None:
         assert self._redis is not None
         async with self._redis.pubsub() as pubsub:
             await pubsub.subscribe(self._channel)
             async for message in pubsub.listen():
                 if message["type"] == "subscribe":
                     self.connected.set()
-                    if not first:
-                        self._gap()
+                    self._gap()
                 elif message["type"] == "message":
                     self._receive(message["data"])
 

@@ -145,6 +145,8 @@ class PushSender:
     async def _fill(self, queue: PushQueue, upto: int) -> None:
         """A pusher that was behind: read again what its user was not told."""
         user_id = queue.pusher.user_id
+        if queue.after >= upto:
+            return
         async with self._database.read() as tx:
             missed = await storage.events_for(tx, user_id, queue.after, upto, 5 * MAX_WAITING)
         found = await self._events.get_many([event_id for _, event_id in missed])
@@ -236,8 +238,10 @@ class PushSender:
             self._routed = max(self._routed, hint.position)
 
     async def _route_log(self) -> None:
-        """Read what happened since the position up to which everything was routed."""
-        for user_id in [*self._queues]:
+        """Read what happened since the position up to which everything was routed, new pushers included."""
+        async with self._database.read() as tx:
+            with_pushers = {row.user_id for row in await storage.all_of_them(tx)}
+        for user_id in with_pushers | self._queues.keys():
             await self._reload(user_id)
         upto = self._notifier.position
         while self._queues and self._routed < upto:
@@ -318,7 +322,10 @@ class PushSender:
             self._stored.pop(key, None)
         for key, row in rows.items():
             if key not in queues:
-                self._new_queue(row)
+                queue = self._new_queue(row)
+                # Heard of late: what came after it in the log was routed without it.
+                await self._fill(queue, self._routed)
+                self._kick(queue)
             else:
                 queues[key].pusher = row
         if not rows:

@@ -19,8 +19,8 @@ class Gateway:
     arrived: "asyncio.Queue[dict[str, Any]]" = field(default_factory=asyncio.Queue)
 
     async def next(self) -> dict[str, Any]:
-        """The next notification that comes, failed attempts included."""
-        return await asyncio.wait_for(self.arrived.get(), 10)
+        """The next notification, failed attempts included. Who takes over from the dead waits for a lease."""
+        return await asyncio.wait_for(self.arrived.get(), 60)
 
     async def next_event(self) -> dict[str, Any]:
         """The next that is about an event."""

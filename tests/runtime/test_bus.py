@@ -111,6 +111,7 @@ async def test_lost_connection_comes_back_and_tells_that_hints_may_be_missing(
 
     inbox = Inbox()
     buses[1].subscribe(inbox.receive, inbox.gap)
+    assert inbox.gaps == 0
     async with Redis.from_url(redis_url) as redis:
         for client in await redis.client_list(_type="pubsub"):
             await redis.client_kill(client["addr"])
@@ -118,6 +119,16 @@ async def test_lost_connection_comes_back_and_tells_that_hints_may_be_missing(
     buses[0].publish(HINTS)
     await asyncio.wait_for(buses[0].connected.wait(), 10)
     await inbox.until(2)
+
+
+async def test_what_was_said_before_the_first_connection_may_be_missing(redis_url: str) -> None:
+    tasks, inbox = Tasks(), Inbox()
+    bus = RedisBus(redis_url, clock=Clock(), random=Randomness(), tasks=tasks)
+    bus.subscribe(inbox.receive, inbox.gap)
+    await bus.start()
+    await inbox.until(0, gaps=1)
+    await bus.close()
+    await tasks.close()
 
 
 async def test_start_does_not_wait_for_a_redis_that_is_away() -> None:
