@@ -73,7 +73,7 @@ class HttpClient:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
             ) as response:
-                return HttpAnswer(response.status, await response.content.read(max_bytes))
+                return HttpAnswer(response.status, await _at_most(response.content, max_bytes))
         except TimeoutError as error:
             raise HttpFailure(f"no answer within {timeout_s} s", is_timeout=True) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -96,3 +96,11 @@ class HttpClient:
                 headers={hdrs.USER_AGENT: self._user_agent},
             )
         return self._session
+
+
+async def _at_most(content: aiohttp.StreamReader, count: int) -> bytes:
+    """The beginning of a body: a single read gives only what has arrived."""
+    found = bytearray()
+    while len(found) < count and (piece := await content.read(count - len(found))):
+        found += piece
+    return bytes(found)

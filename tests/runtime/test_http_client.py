@@ -1,5 +1,6 @@
 """HTTP to what is no Matrix server."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,9 +10,16 @@ from aiohttp.test_utils import TestServer
 from homeserver.runtime.http_client import HttpClient, HttpFailure
 
 
-async def echo(request: web.Request) -> web.Response:
+async def echo(request: web.Request) -> web.StreamResponse:
     if request.path == "/redirect":
         raise web.HTTPFound("/echo")
+    if request.path == "/pieces":
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for piece in (b"one ", b"two ", b"three"):
+            await answer.write(piece)
+            await asyncio.sleep(0)
+        return answer
     return web.Response(text=f"{request.headers.get('Authorization')} {await request.text()}", status=201)
 
 
@@ -37,6 +45,11 @@ async def test_body_and_token_arrive(url: str, client: HttpClient) -> None:
 
 async def test_answer_is_cut_off_where_it_is_too_long(url: str, client: HttpClient) -> None:
     assert (await client.send("PUT", url + "echo", b"{}", max_bytes=4)).body == b"None"
+
+
+async def test_answer_that_comes_in_pieces_is_whole(url: str, client: HttpClient) -> None:
+    assert (await client.send("PUT", url + "pieces", b"{}")).body == b"one two three"
+    assert (await client.send("PUT", url + "pieces", b"{}", max_bytes=6)).body == b"one tw"
 
 
 async def test_redirects_are_not_followed(url: str, client: HttpClient) -> None:
