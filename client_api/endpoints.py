@@ -5,6 +5,7 @@ the specification's (client-server-api).
 """
 
 from client_api.tables.accounts import ACCOUNTS
+from client_api.tables.delayed_events import DELAYED_EVENTS
 from client_api.tables.extras import EXTRAS
 from client_api.tables.features import FEATURES
 from client_api.tables.keys import KEYS
@@ -22,6 +23,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *ACCOUNTS,
     *KEYS,
     *MEDIA,
+    *DELAYED_EVENTS,
     *RELATIONS,
     *EXTRAS,
     *SLIDING_SYNC,

@@ -14,6 +14,7 @@ from homeserver.web.request import Request
 VERSIONS: Final = ("r0.5.0", "r0.6.0", "r0.6.1", *(f"v1.{minor}" for minor in range(1, 17)))
 UNSTABLE_FEATURES: Final = {
     "org.matrix.msc3202": True,
+    "org.matrix.msc4140": True,
     "org.matrix.simplified_msc3575": True,
     "uk.tcpip.msc4133": True,
     "uk.tcpip.msc4133.stable": True,
@@ -88,4 +89,8 @@ def _capabilities(config: Config) -> dict[str, Any]:
         "m.profile_fields": {"enabled": True},
         "m.3pid_changes": {"enabled": config.email.host is not None},
         "m.get_login_token": {"enabled": True},
+        "org.matrix.msc4140.delayed_events": {
+            "max_delay_ms": round(config.rooms.max_event_delay * 1000),
+            "max_scheduled": config.rooms.max_delayed_events,
+        },
     }

@@ -35,6 +35,10 @@ class Unknown(MatrixError):
     errcode = "M_UNKNOWN"
 
 
+class AlreadySettled(Unknown):
+    """What the request would change was decided before, and otherwise."""
+
+
 class Forbidden(MatrixError):
     """The user may not do this: not joined, wrong password, power too low…"""
 

@@ -105,7 +105,7 @@ ROOMS: tuple[Endpoint, ...] = (
         MessageHandlers.send,
         Auth.GUEST_OK,
         limit="message",
-        body="",
+        body="sendMessage",
         transaction=True,
         any_text=True,
     ),

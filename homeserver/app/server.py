@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from client_api.account import AccountHandlers
 from client_api.account_data import AccountDataHandlers
+from client_api.delayed_events import DelayedEventHandlers
 from client_api.devices import DeviceHandlers
 from client_api.directory import DirectoryHandlers
 from client_api.endpoints import ENDPOINTS as CLIENT_ENDPOINTS
@@ -37,6 +38,7 @@ from federation.inbound.transactions import TransactionHandlers
 from federation.outbound.transport import Transport
 from homeserver.app.accounts import build_accounts
 from homeserver.app.appservices import build_appservices
+from homeserver.app.delayed_events import build_delayed_events
 from homeserver.app.encryption import build_encryption
 from homeserver.app.extras import build_extras
 from homeserver.app.features import build_features
@@ -74,6 +76,7 @@ class Server:
         self.accounts.logins.settings = DeviceSettings(self.reading.account_data)
         self.accounts.accounts.departures = LeaveRooms(base.database, self.writing.membership)
         self.encryption = build_encryption(base, self.outside, self.writing.idempotency, self.accounts.device_lists)
+        self.delayed_events = build_delayed_events(base, self.reading, self.writing, limiter)
         self.media = build_media(base, self.outside)
         self.public_rooms = build_public_rooms(base, self.outside)
         self.telling = build_telling(
@@ -132,6 +135,7 @@ class Server:
         if self.base.config.federation.enabled:
             await self.federation.start(self.base)
         await self.extras.start()
+        await self.delayed_events.sender.start()
         await self.appservices.start()
         self.media.expiry.start()
         self.telling.sliding_sync.start(self.base.tasks, self.base.clock)
@@ -141,6 +145,7 @@ class Server:
         """Long polls are answered at once; requests under way may end; what was decided is written."""
         self.reading.notifier.close()
         await self.http.stop()
+        await self.delayed_events.sender.stop()
         await self.extras.stop()
         if self.base.config.federation.enabled:
             await self.federation.sender.stop()
@@ -202,7 +207,8 @@ class Server:
             ToDeviceHandlers(encryption.to_device),
             RoomHandlers(writing.create_room, writing.membership, room_reading),
             MembershipHandlers(writing.membership, writing.directory),
-            MessageHandlers(writing.send_event, writing.membership, writing.directory),
+            MessageHandlers(writing.send_event, writing.membership, writing.directory, self.delayed_events.service),
+            DelayedEventHandlers(self.delayed_events.service),
             DirectoryHandlers(
                 writing.directory,
                 self.public_rooms,

@@ -94,6 +94,10 @@ class Rooms:
     public_directory_needs_login: bool = option(
         False, "Only users may read the directory of public rooms; the specification lets everybody."
     )
+    max_event_delay: Duration = option(
+        30 * 86_400, "By how long users may have the server delay events that they send; 0: no event is delayed."
+    )
+    max_delayed_events: int = option(100, "How many delayed events a user may have waiting.", minimum=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#room-event-format
 """
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -11,19 +11,22 @@ from homeserver.core.canonical_json import encode_lenient
 from homeserver.core.events import CREATE, REDACTION, Event
 from homeserver.services.events import StoredEvent
 
+BY_DELAY: Final = "*delayed*"
+"""Stands for the device of an event that was sent later than asked for: its transaction id is then the delay id."""
+
 
 def serialise(
     stored: StoredEvent,
     *,
     with_room_id: bool = True,
-    txn_id: str | None = None,
+    own: bytes | None = None,
     membership: str | None = None,
     relations: bytes | None = None,
 ) -> bytes:
     """The JSON of an event, redacted where it was redacted. Without `room_id` for /sync, which names the room outside.
 
-    `txn_id` only for the device that sent it; `membership` is the reader's membership at the event; `relations` is what
-    `Aggregations` has for the reader of what relates to it.
+    `own` is what `own_request` says of the reader; `membership` is the reader's membership at the event; `relations`
+    is what `Aggregations` has for the reader of what relates to it.
     """
     shared = stored.client_json.get(with_room_id)
     if shared is None:
@@ -31,13 +34,25 @@ def serialise(
     head, unsigned = shared
     if membership is not None:
         unsigned += (b"," if unsigned else b"") + b'"membership":' + orjson.dumps(membership)
-    if txn_id is not None:
-        unsigned += (b"," if unsigned else b"") + b'"transaction_id":' + orjson.dumps(txn_id)
+    if own is not None:
+        unsigned += (b"," if unsigned else b"") + own
     if relations is not None:
         unsigned += (b"," if unsigned else b"") + b'"m.relations":' + relations
     if not unsigned:
         return head + b"}"
     return head + b',"unsigned":{' + unsigned + b"}}"
+
+
+def own_request(stored: StoredEvent, user_id: str, device_id: str | None) -> bytes | None:
+    """What the reader's own request for the event was called: by the device that sent it a transaction, by the user a
+    delayed event (proposal 4140). JSON, for the inside of `unsigned`."""
+    if stored.transaction_id is None or stored.event.sender != user_id:
+        return None
+    if stored.device_id == device_id:
+        return b'"transaction_id":' + orjson.dumps(stored.transaction_id)
+    if stored.device_id == BY_DELAY:
+        return b'"org.matrix.msc4140.delay_id":' + orjson.dumps(stored.transaction_id)
+    return None
 
 
 def client_event(stored: StoredEvent) -> dict[str, Any]:

@@ -11,10 +11,9 @@ import orjson
 
 from homeserver.core.tokens import PaginationToken
 from homeserver.services.aggregations import Aggregations, Reader
-from homeserver.services.client_events import serialise
+from homeserver.services.client_events import own_request, serialise
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.history_access import HistoryAccess, Token
-from homeserver.services.timeline import transaction_for
 from storage import relations
 from storage.database import Database
 from storage.relations import Child
@@ -123,7 +122,7 @@ class RelatedEvents:
             orjson.Fragment(
                 serialise(
                     _hidden(stored) if stored.event.sender in reader.ignored else stored,
-                    txn_id=transaction_for(stored, reader.user_id, device_id),
+                    own=own_request(stored, reader.user_id, device_id),
                     membership=membership,
                     relations=related.get(stored.event_id),
                 )

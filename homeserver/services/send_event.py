@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from homeserver.services.sessions import Requester
 
 _MAX_DEPTH = 2**53 - 1
+Along = Callable[[Write, str], Awaitable[None]]
 
 
 class Policy(Protocol):
@@ -87,17 +88,19 @@ class SendEvent:
         txn_id: str | None = None,
         txn_target: str = "",
         origin_server_ts: int | None = None,
+        sent_by: SentBy | None = None,
+        along: Along | None = None,
     ) -> str:
         """Send an event and return its id. The same transaction id (for the same `txn_target`) gives the same event.
 
-        A state event that would change nothing is not sent: the id of the current one comes back. Raises `Forbidden`,
-        `TooLarge`, `BadJson`, and as `check_relation`.
+        A state event that would change nothing is not sent: the id of the current one comes back. `along` writes in
+        the same transaction, given the event's id. Raises `Forbidden`, `TooLarge`, `BadJson`, and as `check_relation`.
         """
         if draft.type != REDACTION:
             refuse_suspended(requester)
         if draft.type == CREATE_KEY[0]:
             raise InvalidParam("A room is created once")
-        scope, sent_by = None, None
+        scope = None
         if txn_id is not None and requester.device_id is not None:
             scope = Scope(requester.user_id, requester.device_id, f"send:{room_id}:{draft.type}:{txn_target}:{txn_id}")
             sent_by = SentBy(requester.device_id, txn_id)
@@ -111,6 +114,8 @@ class SendEvent:
             room = await self.require_draft(tx, room_id)
             unchanged = await self.unchanged(tx, room, draft)
             if unchanged is not None:
+                if along is not None:
+                    await along(tx, unchanged)
                 return unchanged
             if "m.relates_to" in draft.content:
                 await check_relation(tx, self._events, draft)
@@ -119,6 +124,8 @@ class SendEvent:
             else:
                 stored = await self.append(tx, room, draft, sent_by=sent_by, origin_server_ts=origin_server_ts)
             self._idempotency.record(tx, scope, stored.event_id)
+            if along is not None:
+                await along(tx, stored.event_id)
             return stored.event_id
 
         async def write() -> str:
@@ -127,7 +134,14 @@ class SendEvent:
         return str(await self._idempotency.once(scope, write))
 
     async def redact(
-        self, requester: "Requester", room_id: str, event_id: str, content: Mapping[str, object], txn_id: str | None
+        self,
+        requester: "Requester",
+        room_id: str,
+        event_id: str,
+        content: Mapping[str, object],
+        txn_id: str | None,
+        *,
+        along: Along | None = None,
     ) -> str:
         """Redact an event: one's own, or with the power to redact those of others. Returns the redaction's id.
 
@@ -148,7 +162,7 @@ class SendEvent:
                     raise NotFound("There is no such event in the room")
                 raise Forbidden("Your power level is too low to redact events of others")
         draft = EventDraft(REDACTION, requester.user_id, dict(content), room_id, redacts=event_id)
-        return await self.send(requester, room_id, draft, txn_id=txn_id, txn_target=event_id)
+        return await self.send(requester, room_id, draft, txn_id=txn_id, txn_target=event_id, along=along)
 
     # --- for services that send as part of their own writes
 

@@ -12,7 +12,7 @@ from homeserver.core.events import MEMBER, StateKey
 from homeserver.core.filters import MAX_LIMIT, EventFilter
 from homeserver.core.tokens import PaginationToken, SyncToken
 from homeserver.services.aggregations import Aggregations
-from homeserver.services.client_events import serialise
+from homeserver.services.client_events import own_request, serialise
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.history_access import Access, HistoryAccess, Token
 from homeserver.services.room_state import RoomState
@@ -206,7 +206,7 @@ class Timeline:
             orjson.Fragment(
                 serialise(
                     stored,
-                    txn_id=transaction_for(stored, user_id, device_id),
+                    own=own_request(stored, user_id, device_id),
                     membership=membership,
                     relations=related.get(stored.event_id),
                 )
@@ -243,10 +243,3 @@ class Timeline:
 
 def _beyond(depth: int, position: int, backwards: bool) -> PaginationToken:
     return PaginationToken.before(depth, position) if backwards else PaginationToken.after(depth, position)
-
-
-def transaction_for(stored: StoredEvent, user_id: str, device_id: str | None) -> str | None:
-    """The transaction id of the event, for the device that sent it."""
-    if stored.transaction_id is None or stored.device_id != device_id or stored.event.sender != user_id:
-        return None
-    return stored.transaction_id

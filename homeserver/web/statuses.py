@@ -6,6 +6,7 @@ from homeserver.errors import MatrixError
 # The most special class counts: a subclass that is not listed has its parent's status.
 _STATUSES: dict[type[MatrixError], int] = {
     MatrixError: 400,
+    errors.AlreadySettled: 409,
     errors.Forbidden: 403,
     errors.NotRecommended: 400,
     errors.NotFound: 404,

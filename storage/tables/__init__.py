@@ -20,6 +20,7 @@ from storage.tables.accounts import (
 )
 from storage.tables.appservices import appservice_queues
 from storage.tables.columns import metadata
+from storage.tables.delayed_events import delayed_events
 from storage.tables.encryption import (
     cross_signing_keys,
     device_keys,
@@ -81,6 +82,7 @@ __all__ = [
     "backward_extremities",
     "cross_signing_keys",
     "current_state",
+    "delayed_events",
     "destination_events",
     "destinations",
     "device_keys",

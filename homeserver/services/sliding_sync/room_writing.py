@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from homeserver.services.client_events import serialise
+from homeserver.services.client_events import own_request, serialise
 from homeserver.services.events import StoredEvent
 from homeserver.services.sliding_sync.request import SlidingSyncRequest
 from homeserver.services.sliding_sync.room_draft import Draft
@@ -119,17 +119,12 @@ def _state_events(request: SlidingSyncRequest, draft: Draft, known: Mapping[str,
 
 
 def _event(request: SlidingSyncRequest, draft: Draft, stored: StoredEvent) -> bytes:
-    is_own = (
-        stored.transaction_id is not None
-        and stored.device_id == request.device_id
-        and stored.event.sender == request.user_id
-    )
     is_later = (stored.position or 0) >= draft.task.joined_at
     membership = "join" if is_later else draft.memberships.get(stored.event_id, "join")
     return serialise(
         stored,
         with_room_id=False,
-        txn_id=stored.transaction_id if is_own else None,
+        own=own_request(stored, request.user_id, request.device_id),
         membership=membership,
         relations=draft.relations.get(stored.event_id),
     )

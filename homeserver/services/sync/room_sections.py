@@ -8,7 +8,7 @@ import orjson
 from homeserver.core.events import MEMBER, StateKey
 from homeserver.services.aggregations import Aggregations, Reader
 from homeserver.services.bounded_cache import BoundedCache
-from homeserver.services.client_events import serialise
+from homeserver.services.client_events import own_request, serialise
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.sync.lazy_members import LazyMembers
 from homeserver.services.sync.request import SyncRequest
@@ -142,7 +142,7 @@ class RoomSections:
         return serialise(
             stored,
             with_room_id=False,
-            txn_id=_transaction(request, stored),
+            own=own_request(stored, request.user_id, request.device_id),
             membership=membership,
             relations=relations,
         )
@@ -160,7 +160,9 @@ class RoomSections:
         events = draft.timeline.events
         if hidden or draft.memberships or draft.parents:
             return
-        if any(_transaction(request, stored) is not None for stored in events):
+        if any(
+            own_request(stored, request.user_id, request.device_id) is not None for stored in events
+        ):
             return
         if ignored and any(e.event.sender in ignored for e in log.between(draft.span.since, draft.span.upto)):
             return
@@ -207,13 +209,6 @@ class RoomSections:
         return self._lazy.is_known(
             request.user_id, request.device_id, draft.room_id, member, event_id, draft.span.since
         )
-
-
-def _transaction(request: SyncRequest, stored: StoredEvent) -> str | None:
-    """The transaction id, for the device that sent the event."""
-    if stored.transaction_id is None or stored.device_id != request.device_id:
-        return None
-    return stored.transaction_id if stored.event.sender == request.user_id else None
 
 
 def _selected(request: SyncRequest, events: Sequence[bytes]) -> list[bytes]:

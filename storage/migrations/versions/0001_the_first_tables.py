@@ -98,6 +98,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("room_nid", "type", "state_key", name=op.f("pk_current_state")),
     )
     op.create_table(
+        "delayed_events",
+        sa.Column("delay_id", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=True),
+        sa.Column("room_id", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("state_key", sa.Text(), nullable=True),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("origin_server_ts", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("delay_ms", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("scheduled_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("send_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("based_on", sa.Text(), nullable=True),
+        sa.Column("finalised_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("event_id", sa.Text(), nullable=True),
+        sa.Column("error", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("delay_id", name=op.f("pk_delayed_events")),
+    )
+    op.create_index(op.f("ix_delayed_events_send_at"), "delayed_events", ["send_at"], unique=False)
+    op.create_index(op.f("ix_delayed_events_user_id_send_at"), "delayed_events", ["user_id", "send_at"], unique=False)
+    op.create_table(
         "destination_events",
         sa.Column("destination", sa.Text(), nullable=False),
         sa.Column("event_nid", sa.BigInteger(), autoincrement=False, nullable=False),
