@@ -20,7 +20,7 @@ from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from homeserver.runtime.bus import Bus, Hint
 from homeserver.runtime.telemetry import add_db_ms
-from storage.dialect import TRANSIENT_ERRORS, Engine, Plan
+from storage.dialect import Engine, Plan, is_transient
 from storage.migrate import bring_up_to_date
 from storage.streams import Stream
 from storage.tables import id_blocks, rooms, stream_position
@@ -262,7 +262,7 @@ class _Batch:
         try:
             result = await operation(Write(self._database, self, outcome))
         except Exception as error:
-            if not _is_transient(error):  # or the whole batch is undone
+            if not is_transient(error):  # or the whole batch is undone
                 await self._undo(outcome)
             raise
         if outcome.has_savepoint:
@@ -412,8 +412,8 @@ class Database:
             if not snapshot:
                 yield read
                 return
-            await connection.exec_driver_sql(self.engine.begin_read)
             try:
+                await connection.exec_driver_sql(self.engine.begin_read)
                 yield read
             finally:
                 await self.engine.roll_back(connection)
@@ -464,7 +464,7 @@ class Database:
         try:
             await self._run_batch(jobs)
         except Exception as error:  # noqa: BLE001 (whatever it is, its callers get it)
-            if len(jobs) == 1 and not _is_transient(error):
+            if len(jobs) == 1 and not is_transient(error):
                 _refuse(jobs[0], error)
                 return
             log.warning("a batch of %d writes failed (%s); trying them one by one", len(jobs), type(error).__name__)
@@ -476,7 +476,7 @@ class Database:
             try:
                 await self._run_batch([job])
             except Exception as error:  # noqa: BLE001 (whatever it is, its caller gets it)
-                if left and _is_transient(error):
+                if left and is_transient(error):
                     continue
                 _refuse(job, error)
             return
@@ -505,7 +505,7 @@ async def _decide(batch: _Batch, job: _Job) -> tuple[Any, Exception | None]:
     try:
         return await batch.decide(job.operation), None
     except Exception as error:
-        if _is_transient(error):
+        if is_transient(error):
             raise
         return None, error
 
@@ -513,16 +513,6 @@ async def _decide(batch: _Batch, job: _Job) -> tuple[Any, Exception | None]:
 def _refuse(job: _Job, error: Exception) -> None:
     if not job.answer.done():
         job.answer.set_exception(error)
-
-
-def _is_transient(error: BaseException) -> bool:
-    """Whether the same operation may well succeed when tried again: a deadlock between processes."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, TRANSIENT_ERRORS):
-            return True
-        cause = cause.__cause__ or getattr(cause, "orig", None)
-    return False
 
 
 async def _take_ids(engine: Engine, connection: Any) -> int:

@@ -46,6 +46,6 @@ async def test_bringing_up_to_date_twice_changes_nothing(empty_database_url: str
     await bring_up_to_date(engine)
     await bring_up_to_date(engine)
     async with engine.connect() as connection:
-        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars().all() == [HEAD]
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one() == HEAD
         assert "events" in await connection.run_sync(lambda c: inspect(c).get_table_names())
     await engine.close()

@@ -1,0 +1,69 @@
+"""Full-text search as each engine has it: an index of words that follows its table by itself."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, Float, FromClause, Table, column, func, literal_column
+from sqlalchemy import table as lightweight_table
+
+
+@dataclass(frozen=True, slots=True)
+class FullText:
+    """Select from `source` `where` the row matches; `rank` grows with how well it does."""
+
+    source: FromClause
+    where: ColumnElement[bool]
+    rank: ColumnElement[float]
+
+
+def make_full_text_indexes(connection: Connection) -> None:
+    """Make an index of words for each table that has one; it follows the table by itself."""
+    for table, key in (("search_documents", "event_nid"), ("directory_entries", "entry_id")):
+        for statement in _full_text_index(connection.dialect.name == "sqlite", table, key):
+            connection.exec_driver_sql(statement)
+
+
+def is_full_text(name: str) -> bool:
+    """Whether a table or index of the database is one that `make_full_text_indexes` makes, or a part of one."""
+    return name.startswith("words_of_")
+
+
+def _full_text_index(is_sqlite: bool, table: str, key: str) -> Iterator[str]:
+    index = f"words_of_{table}"
+    if not is_sqlite:
+        yield f"CREATE INDEX {index} ON {table} USING gin (to_tsvector('simple', words))"
+        return
+    options = f"content='{table}', content_rowid='{key}', tokenize=\"unicode61 categories 'L* N* M* Co'\""
+    add = f"INSERT INTO {index} (rowid, words) VALUES (new.{key}, new.words);"  # noqa: S608 (our own names)
+    drop = f"INSERT INTO {index} ({index}, rowid, words) VALUES ('delete', old.{key}, old.words);"  # noqa: S608
+    yield f"CREATE VIRTUAL TABLE {index} USING fts5 (words, {options})"
+    yield f"CREATE TRIGGER {index}_insert AFTER INSERT ON {table} BEGIN {add} END"
+    yield f"CREATE TRIGGER {index}_delete AFTER DELETE ON {table} BEGIN {drop} END"
+    yield f"CREATE TRIGGER {index}_update AFTER UPDATE ON {table} BEGIN {drop} {add} END"
+
+
+def full_text_sqlite(table: Table, key: str, terms: Sequence[Sequence[str]], beginnings: bool) -> FullText:
+    """As `Engine.full_text`."""
+    name = f"words_of_{table.name}"
+    index = lightweight_table(name, column("rowid", BigInteger))
+    if beginnings:
+        wanted = " ".join(f'"{word}" *' for term in terms for word in term)
+    else:
+        wanted = " ".join('"' + " ".join(term) + '"' for term in terms)
+    return FullText(
+        table.join(index, index.c.rowid == table.c[key]),
+        literal_column(name).bool_op("MATCH")(wanted),
+        -literal_column(f"bm25({name})", Float),
+    )
+
+
+def full_text_postgresql(table: Table, terms: Sequence[Sequence[str]], beginnings: bool) -> FullText:
+    """As `Engine.full_text`."""
+    language = literal_column("'simple'")
+    if beginnings:
+        wanted = " & ".join(f"'{word}':*" for term in terms for word in term)
+    else:
+        wanted = " & ".join("(" + " <-> ".join(f"'{word}'" for word in term) + ")" for term in terms)
+    words = func.to_tsvector(language, table.c.words)
+    query = func.to_tsquery(language, wanted)
+    return FullText(table, words.bool_op("@@")(query), func.ts_rank(words, query, type_=Float))
