@@ -50,14 +50,18 @@ class OutOfRoom:
         self._randomness = randomness
 
     async def servers(self, room_id: str, user_id: str, via: Sequence[str] = ()) -> list[str]:
-        """Other servers that may be in the room: those named by the client and that of whoever invited the user. Where
-        there is none, those that were in it when this server last was, or that of the room id in older room versions.
+        """Other servers that may be in the room: those named by the client, that of whoever invited the user, those
+        that are known since the user knocked. Where there is none, those that were in it when this server last was, or
+        that of the room id in older room versions.
         """
         found = [server for server in via if is_valid_server_name(server)]
         async with self._database.read() as tx:
             membership = await memberships.membership_of(tx, room_id, user_id)
         if membership is not None and membership.membership == "invite":
             found.append(_server_of(membership.sender))
+        if membership is not None and membership.membership == "knock":
+            # Those who made the room what was told of it with the knock: room ids of later versions name no server.
+            found += [_server_of(str(event.get("sender"))) for event in await self.stripped_state(room_id, user_id)]
         head = None if found else await self._heads.get(room_id)
         if head is not None:
             found += sorted(head.hosts, key=lambda server: -head.hosts[server])

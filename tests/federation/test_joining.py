@@ -106,6 +106,16 @@ async def test_restricted_rooms_let_members_of_the_other_room_in_with_two_signat
     await until(lambda: hs1.has(message))
 
 
+@pytest.mark.parametrize("version", ["11", "12"])  # whose room ids name a server, and name none
+async def test_a_knock_is_taken_back_where_it_was_made(hs1: Hearth, hs2: Hearth, version: str) -> None:
+    rule = {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}
+    room_id = await hs1.create_room("alice", initial_state=[rule], room_version=version)
+    await hs2.writing.membership.knock(hs2.as_user("bob"), room_id, via=["hs1"])
+    await hs2.writing.membership.leave(hs2.as_user("bob"), room_id)
+    assert await hs2.membership(room_id, "@bob:hs2") == "leave"
+    assert await hs1.membership(room_id, "@bob:hs2") == "leave"
+
+
 async def test_knocking_and_being_let_in(hs1: Hearth, hs2: Hearth, until: Until) -> None:
     rule = {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}
     room_id = await hs1.create_room("alice", initial_state=[rule], name="the room")
