@@ -68,6 +68,11 @@ def stripped(event: Event) -> dict[str, Any]:
     return {**shown, "origin_server_ts": event.origin_server_ts} if event.type == CREATE else shown
 
 
+def stripped_membership(event: Event) -> dict[str, Any]:
+    """The invite or knock that stripped state is told for: clients show when it was, and refer to it."""
+    return {**stripped(event), "event_id": event.event_id, "origin_server_ts": event.origin_server_ts}
+
+
 def json_bytes(value: Any) -> bytes:
     """Compact JSON; also of numbers that only old room versions allow."""
     try:

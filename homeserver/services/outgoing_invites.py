@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from homeserver.core.event_builder import EventDraft
 from homeserver.core.events import MEMBER, Event
-from homeserver.services.client_events import client_dict, stripped
+from homeserver.services.client_events import stripped, stripped_membership
 from homeserver.services.events import Events
 from homeserver.services.persist_event import PersistEvent
 from homeserver.services.remote_rooms import RemoteRooms
@@ -72,8 +72,4 @@ class OutgoingInvites:
         keys = [(event_type, "") for event_type in STRIPPED_TYPES] + [(MEMBER, event.sender)]
         found = await self._state.events_of(head.state, keys)
         told = [stripped(found[key]) for key in keys if key in found]
-        return [*told, {**stripped(event), "event_id": event.event_id, **_time(event)}]
-
-
-def _time(event: Event) -> dict[str, Any]:
-    return {"origin_server_ts": client_dict(event)["origin_server_ts"]}
+        return [*told, stripped_membership(event)]

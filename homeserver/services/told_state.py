@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from homeserver.core.events import CREATE, MEMBER, Event
-from homeserver.services.client_events import stripped
+from homeserver.services.client_events import stripped_membership
 
 _SHAPE: Final = {"type": str, "state_key": str, "sender": str, "content": dict}
 
@@ -16,7 +16,8 @@ def shown_outside(membership: Event, told: Iterable[object]) -> list[dict[str, A
     """The stripped state of what was told, then the invite or knock itself: clients look for it there."""
     entries = [entry for entry in map(_strip, told) if entry is not None]
     own = (MEMBER, membership.state_key)
-    return [*(entry for entry in entries if (entry["type"], entry["state_key"]) != own), stripped(membership)]
+    others = (entry for entry in entries if (entry["type"], entry["state_key"]) != own)
+    return [*others, stripped_membership(membership)]
 
 
 def _strip(entry: object) -> dict[str, Any] | None:

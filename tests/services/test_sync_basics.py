@@ -115,12 +115,15 @@ async def test_who_is_kicked_sees_the_kick_and_nothing_after_it(world: World) ->
 async def test_an_invite_comes_with_stripped_state(world: World) -> None:
     room_id = await world.create_room(ALICE)
     token = (await world.sync(BOB))["next_batch"]
-    await world.member(ALICE, room_id, BOB, "invite")
+    invite = await world.member(ALICE, room_id, BOB, "invite")
     answer = await world.sync(BOB, token)
     events = answer["rooms"]["invite"][room_id]["invite_state"]["events"]
     assert {"m.room.create", "m.room.join_rules", "m.room.member"} <= {event["type"] for event in events}
     for event in events:
         more = {"origin_server_ts"} if event["type"] == "m.room.create" else set()
+        if event["state_key"] == BOB:
+            more = {"origin_server_ts", "event_id"}
+            assert event["event_id"] == invite
         assert set(event) == {"type", "state_key", "sender", "content"} | more
 
 

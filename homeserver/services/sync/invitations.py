@@ -7,7 +7,7 @@ import orjson
 
 from homeserver.core.events import MEMBER, StateKey
 from homeserver.services.account_data import UserData
-from homeserver.services.client_events import stripped
+from homeserver.services.client_events import stripped, stripped_membership
 from homeserver.services.events import Events
 from homeserver.services.room_heads import RoomHeads
 from homeserver.services.sync.answer import Answer
@@ -61,5 +61,9 @@ class Invitations:
         if inviter is not None and inviter != user_id and (MEMBER, inviter) in head.state:
             ids.insert(-1, head.state[MEMBER, inviter])
             found.update(await self._events.get_many(ids))
-        shown: list[dict[str, Any]] = [stripped(found[event_id].shown) for event_id in ids if event_id in found]
+        shown: list[dict[str, Any]] = [
+            (stripped_membership if event_id == member else stripped)(found[event_id].shown)
+            for event_id in ids
+            if event_id in found
+        ]
         return orjson.dumps(shown)
