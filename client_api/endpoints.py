@@ -15,6 +15,7 @@ from client_api.tables.rooms import ROOMS
 from client_api.tables.sliding_sync import SLIDING_SYNC
 from client_api.tables.sync import SYNC
 from client_api.tables.third_party_ids import THIRD_PARTY_IDS
+from client_api.tables.thread_subscriptions import THREAD_SUBSCRIPTIONS
 from homeserver.web.endpoint import Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -24,6 +25,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *KEYS,
     *MEDIA,
     *DELAYED_EVENTS,
+    *THREAD_SUBSCRIPTIONS,
     *RELATIONS,
     *EXTRAS,
     *SLIDING_SYNC,

@@ -15,6 +15,7 @@ VERSIONS: Final = ("r0.5.0", "r0.6.0", "r0.6.1", *(f"v1.{minor}" for minor in ra
 UNSTABLE_FEATURES: Final = {
     "org.matrix.msc3202": True,
     "org.matrix.msc4140": True,
+    "org.matrix.msc4306": True,
     "org.matrix.simplified_msc3575": True,
     "uk.tcpip.msc4133": True,
     "uk.tcpip.msc4133.stable": True,

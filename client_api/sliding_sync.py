@@ -11,6 +11,7 @@ from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.presence import STATES
 from homeserver.services.sliding_sync.engine import SlidingSync
 from homeserver.services.sliding_sync.request import (
+    THREAD_SUBSCRIPTIONS,
     Extensions,
     ListFilter,
     ListRequest,
@@ -27,6 +28,7 @@ _MAX_SUBSCRIPTIONS = 100
 _MAX_SUBSCRIPTIONS_UNSTABLE = 1_000
 _MAX_TIMELINE = 100
 _MAX_MESSAGES = 100
+_MAX_THREADS = 100
 _MAX_NUMBER = 2**53
 _LIST_KEY = re.compile(r"[0-9A-Za-z._=/-]{1,255}")
 _MEMBER = "m.room.member"
@@ -191,11 +193,20 @@ def _extensions(value: Mapping[str, Any]) -> Extensions:
         account_data=_of_rooms(value, "account_data"),
         receipts=_of_rooms(value, "receipts"),
         typing=_of_rooms(value, "typing"),
+        thread_subscriptions=_thread_subscriptions(value),
     )
 
 
 def _is_enabled(value: Mapping[str, Any], name: str) -> bool:
     return bool((value.get(name) or {}).get("enabled"))
+
+
+def _thread_subscriptions(value: Mapping[str, Any]) -> int | None:
+    """Proposal 4308."""
+    if not _is_enabled(value, THREAD_SUBSCRIPTIONS):
+        return None
+    limit = value[THREAD_SUBSCRIPTIONS].get("limit")
+    return _MAX_THREADS if limit is None else max(min(limit, _MAX_THREADS), 1)
 
 
 def _to_device(value: Mapping[str, Any]) -> ToDeviceExtension:

@@ -339,6 +339,20 @@ class DuplicateAnnotation(MatrixError):
     default_message = "You have already sent this reaction"
 
 
+class NotInThread(MatrixError):
+    """The event that is given as the reason for following a thread is not in the thread (proposal 4306)."""
+
+    errcode = "IO.ELEMENT.MSC4306.M_NOT_IN_THREAD"
+    default_message = "The event is not in the thread"
+
+
+class ConflictingUnsubscription(MatrixError):
+    """The user left the thread after the event for which a client would follow it (proposal 4306)."""
+
+    errcode = "IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION"
+    default_message = "You left the thread after this event"
+
+
 class NotYetUploaded(MatrixError):
     """The media id was created, but nothing has been uploaded to it yet."""
 

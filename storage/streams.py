@@ -11,6 +11,7 @@ class Stream(StrEnum):
     ACCOUNT_DATA = "account_data"  # keys: user id
     PUSH_RULES = "push_rules"  # keys: user id
     TO_DEVICE = "to_device"  # keys: user ids
+    THREAD_SUBSCRIPTIONS = "thread_subscriptions"  # keys: user id
     DEVICE_LISTS = "device_lists"  # keys: the users whose devices or keys changed
     MEMBERSHIPS = "memberships"  # keys: user ids; invites, knocks and rejections that are no events of a room of ours
     FEDERATION_EDUS = "federation_edus"  # keys: destinations

@@ -94,8 +94,11 @@ def build_reading(base: Foundation) -> RoomReading:
     logs = RoomLogs(database, notifier, events, size=caches.timelines)
     EventHints(database, notifier, events)
     unread = UnreadCounts(database, notifier, logs, server_name=base.server_name)
-    legacy_mentions = base.config.push.legacy_mentions
-    account_data = AccountData(database, notifier, legacy_mentions=legacy_mentions)
+    predefined = {
+        "legacy_mentions": base.config.push.legacy_mentions,
+        "thread_subscriptions": base.config.push.thread_subscriptions,
+    }
+    account_data = AccountData(database, notifier, **predefined)
     push_actions = PushActions(
         database,
         notifier,
@@ -103,7 +106,7 @@ def build_reading(base: Foundation) -> RoomReading:
         unread,
         base.tasks,
         server_name=base.server_name,
-        legacy_mentions=legacy_mentions,
+        **predefined,
     )
     visibility = Visibility(events, state)
     return RoomReading(

@@ -21,6 +21,7 @@ from client_api.server_info import ServerInfoHandlers
 from client_api.sliding_sync import SlidingSyncHandlers
 from client_api.sync import SyncHandlers
 from client_api.third_party_ids import ThirdPartyIdHandlers
+from client_api.thread_subscriptions import ThreadSubscriptionHandlers
 from client_api.timeline import TimelineHandlers
 from client_api.to_device import ToDeviceHandlers
 from federation.inbound import devices as federation_devices
@@ -216,6 +217,7 @@ class Server:
             ),
             SyncHandlers(telling.sync, Filters(database)),
             SlidingSyncHandlers(telling.sliding_sync),
+            ThreadSubscriptionHandlers(telling.threads),
             TimelineHandlers(telling.timeline),
             EphemeralHandlers(telling.typing, read_markers, telling.presence),
             AccountDataHandlers(reading.account_data, telling.push_rules),

@@ -15,6 +15,7 @@ from homeserver.services.sync.invitations import Invitations
 from homeserver.services.sync.rooms import Rooms
 from homeserver.services.sync.sources import KeyCounts, ToDeviceReader
 from homeserver.services.sync.users import SyncUsers
+from homeserver.services.thread_subscriptions import ThreadSubscriptions
 from homeserver.services.typing import Typing
 
 
@@ -30,6 +31,7 @@ def build_sliding_sync(
     messages: ToDeviceReader,
     device_lists: DeviceLists,
     key_counts: KeyCounts,
+    subscriptions: ThreadSubscriptions,
 ) -> SlidingSync:
     """Everything after `rooms` is what /sync reads."""
     database, notifier, events, heads = base.database, rooms.notifier, rooms.events, rooms.heads
@@ -54,7 +56,7 @@ def build_sliding_sync(
             rooms.unread,
             rooms.aggregations,
         ),
-        ExtensionSections(rooms.logs, typing, receipts, messages, device_lists, key_counts),
+        ExtensionSections(rooms.logs, typing, receipts, messages, device_lists, key_counts, subscriptions),
         typing,
         presence,
         max_wait_s=base.config.limits.sync_timeout,

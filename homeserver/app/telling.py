@@ -18,6 +18,7 @@ from homeserver.services.sync.room_sections import RoomSections
 from homeserver.services.sync.rooms import Rooms
 from homeserver.services.sync.sources import DeviceListChanges, KeyCounts, ToDeviceReader
 from homeserver.services.sync.users import SyncUsers
+from homeserver.services.thread_subscriptions import ThreadSubscriptions
 from homeserver.services.timeline import Backfiller, Timeline
 from homeserver.services.typing import Typing
 
@@ -33,6 +34,7 @@ class Telling:
     timeline: Timeline
     sync: SyncEngine
     sliding_sync: SlidingSync
+    threads: ThreadSubscriptions
 
 
 def build_telling(
@@ -70,7 +72,19 @@ def build_telling(
         max_wait_s=base.config.limits.sync_timeout,
     )
     timeline = Timeline(database, events, rooms.state, rooms.history, rooms.aggregations, backfill)
+    threads = ThreadSubscriptions(database, notifier, rooms.history, rooms.account_data)
     sliding_sync = build_sliding_sync(
-        base, rooms, users, sync_rooms, invitations, receipts, typing, presence, messages, changed_devices, key_counts
+        base,
+        rooms,
+        users,
+        sync_rooms,
+        invitations,
+        receipts,
+        typing,
+        presence,
+        messages,
+        changed_devices,
+        key_counts,
+        threads,
     )
-    return Telling(typing, receipts, presence, PushRules(rooms.account_data), timeline, engine, sliding_sync)
+    return Telling(typing, receipts, presence, PushRules(rooms.account_data), timeline, engine, sliding_sync, threads)

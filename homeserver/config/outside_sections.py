@@ -106,6 +106,11 @@ class Push:
         True,
         "Messages of clients that do not say whom they mention (m.mentions) mention those whose names are in them.",
     )
+    thread_subscriptions: bool = option(
+        False,
+        "Threads notify those who follow them, and nobody else unless mentioned (proposal 4306): for clients that "
+        "let people follow threads.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

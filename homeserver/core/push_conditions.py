@@ -33,14 +33,18 @@ class RoomContext:
 
 
 class Subject:
-    """An event while push rules are evaluated on it; what several rules ask for is worked out once."""
+    """An event while push rules are evaluated on it; what several rules ask for is worked out once.
 
-    __slots__ = ("_body", "_has_body", "content", "context", "event")
+    `follows`: whether the users follow the thread that the event is in; None where it is in none, or nobody asks.
+    """
+
+    __slots__ = ("_body", "_has_body", "content", "context", "event", "follows")
 
     def __init__(self, event: Event, context: RoomContext) -> None:
         self.event = event
         self.context = context
         self.content: Mapping[str, Any] = event.content
+        self.follows: bool | None = None
         self._body: str | None = None
         self._has_body: bool | None = None
 
@@ -194,6 +198,12 @@ def _sender_notification_permission(condition: Mapping[str, Any]) -> Condition:
     return lambda subject, _: is_allowed_to_notify(subject, key)
 
 
+def _thread_subscription(condition: Mapping[str, Any]) -> Condition:
+    """Proposal 4306."""
+    wanted = condition.get("subscribed")
+    return (lambda subject, _: subject.follows is wanted) if isinstance(wanted, bool) else never
+
+
 _COMPILERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Condition]]] = {
     "event_match": _event_match,
     "event_property_is": _event_property_is,
@@ -201,4 +211,5 @@ _COMPILERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Condition]]] = {
     "contains_display_name": _contains_display_name,
     "room_member_count": _room_member_count,
     "sender_notification_permission": _sender_notification_permission,
+    "io.element.msc4306.thread_subscription": _thread_subscription,
 }

@@ -8,7 +8,7 @@ Source: https://spec.matrix.org/v1.19/client-server-api/#push-rules-api.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from homeserver.core.predefined_push_rules import KINDS, MASTER, default_ruleset
+from homeserver.core.predefined_push_rules import KINDS, MASTER, POSTCONTENT, default_ruleset
 
 MAX_PATTERN: Final = 1_024
 """The longest glob of a rule, in characters, so that no rule is slow on a long message."""
@@ -93,13 +93,16 @@ def set_actions(ruleset: Ruleset, kind: str, rule_id: str, actions: object) -> M
     return _change(ruleset, kind, rule_id, {"actions": _actions(actions)})
 
 
-def with_predefined(ruleset: Ruleset, user_id: str, *, legacy_mentions: bool = False) -> MutableRuleset:
+def with_predefined(
+    ruleset: Ruleset, user_id: str, *, legacy_mentions: bool = False, thread_subscriptions: bool = False
+) -> MutableRuleset:
     """A stored ruleset brought to this version's predefined rules: what is new is added, what is gone is dropped.
 
     The user's own rules keep their order, predefined ones what the user changed about them. Raises InvalidIdentifier.
     """
     result: MutableRuleset = {}
-    for kind, predefined in default_ruleset(user_id, legacy_mentions=legacy_mentions).items():
+    templates = default_ruleset(user_id, legacy_mentions=legacy_mentions, thread_subscriptions=thread_subscriptions)
+    for kind, predefined in templates.items():
         stored = ruleset.get(kind, ())
         changed = {rule["rule_id"]: rule for rule in stored if rule.get("default")}
         for rule in predefined:
@@ -120,7 +123,8 @@ def _change(ruleset: Ruleset, kind: str, rule_id: str, changes: Mapping[str, Any
 
 
 def _copy(ruleset: Ruleset) -> MutableRuleset:
-    return {kind: [dict(rule) for rule in ruleset.get(kind, ())] for kind in KINDS}
+    kinds = (*KINDS, POSTCONTENT) if POSTCONTENT in ruleset else KINDS
+    return {kind: [dict(rule) for rule in ruleset.get(kind, ())] for kind in kinds}
 
 
 def _place(rules: Sequence[Mapping[str, Any]], before: str | None, after: str | None) -> int:

@@ -17,6 +17,7 @@ from homeserver.core.identifiers import localpart_of
 from homeserver.core.predefined_push_rules import (
     LEGACY_MENTION_RULES,
     LOCALPART,
+    POSTCONTENT,
     USER_ID,
     default_ruleset,
     rule_templates,
@@ -90,7 +91,7 @@ class CompiledRules:
         after: tuple[_Rule, ...],
     ) -> None:
         self._user_id = user_id
-        self._before = before  # override and content
+        self._before = before  # override, content, postcontent
         self._rooms = rooms
         self._senders = senders
         self._after = after  # underride
@@ -100,7 +101,11 @@ class CompiledRules:
         """Compile a ruleset as clients see it. Rules that are disabled or malformed never match."""
         return cls(
             user_id,
-            before=(*_conditional(ruleset, "override"), *_content(ruleset)),
+            before=(
+                *_conditional(ruleset, "override"),
+                *_content(ruleset),
+                *_conditional(ruleset, POSTCONTENT),
+            ),
             rooms=_by_rule_id(ruleset, "room"),
             senders=_by_rule_id(ruleset, "sender"),
             after=tuple(_conditional(ruleset, "underride")),
@@ -202,11 +207,10 @@ class DefaultRules:
 
     __slots__ = ("_rules",)
 
-    def __init__(self, *, legacy_mentions: bool = False) -> None:
-        templates = rule_templates(legacy_mentions=legacy_mentions)
-        self._rules = tuple(
-            _share(rule) for kind in ("override", "content", "underride") for rule in templates[kind] if rule["enabled"]
-        )
+    def __init__(self, *, legacy_mentions: bool = False, thread_subscriptions: bool = False) -> None:
+        templates = rule_templates(legacy_mentions=legacy_mentions, thread_subscriptions=thread_subscriptions)
+        kinds = ("override", "content", POSTCONTENT, "underride")
+        self._rules = tuple(_share(rule) for kind in kinds for rule in templates.get(kind, ()) if rule["enabled"])
 
     def shared(self, event: Event, context: RoomContext) -> SharedVerdict:
         """Look at an event once, for all users."""

@@ -43,10 +43,14 @@ class UserData:
     ignored: frozenset[str] = frozenset()
     invites: InvitePermissions = ALL_INVITES
     legacy_mentions: bool = False
+    thread_subscriptions: bool = False
 
     def default_push_rules(self, user_id: str) -> bytes:
         """The content of m.push_rules of the user as long as they never changed them."""
-        return orjson.dumps({"global": default_ruleset(user_id, legacy_mentions=self.legacy_mentions)})
+        ruleset = default_ruleset(
+            user_id, legacy_mentions=self.legacy_mentions, thread_subscriptions=self.thread_subscriptions
+        )
+        return orjson.dumps({"global": ruleset})
 
     def set(self, row: AccountDataRow) -> None:
         """Take over a row that is newer than what is there."""
@@ -83,10 +87,17 @@ class AccountData:
     """Reads from memory, where a user's data is loaded at first sight; writes wake the user's requests."""
 
     def __init__(
-        self, db: Database, notifier: Notifier, *, legacy_mentions: bool = False, size: int = 20_000
+        self,
+        db: Database,
+        notifier: Notifier,
+        *,
+        legacy_mentions: bool = False,
+        thread_subscriptions: bool = False,
+        size: int = 20_000,
     ) -> None:
         self._db = db
         self.legacy_mentions = legacy_mentions  # which predefined push rules there are
+        self.thread_subscriptions = thread_subscriptions
         self._users: BoundedCache[str, UserData] = BoundedCache(size)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._changed_while_loading: set[str] = set()
@@ -106,7 +117,7 @@ class AccountData:
                 rows = await storage.all_of(tx, user_id)
             data = self._users.get(user_id)
             if data is None and user_id not in self._changed_while_loading:
-                data = UserData(legacy_mentions=self.legacy_mentions)
+                data = UserData(legacy_mentions=self.legacy_mentions, thread_subscriptions=self.thread_subscriptions)
                 for row in rows:
                     data.set(row)
                 self._users.put(user_id, data)

@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 
 _PASSING = frozenset({Stream.TYPING, Stream.PRESENCE, Stream.FEDERATION_CONTACT})
 _OF_ROOMS = frozenset({Stream.EVENTS, Stream.RECEIPTS, Stream.TYPING})
-_OF_USERS = frozenset({Stream.ACCOUNT_DATA, Stream.PUSH_RULES, Stream.TO_DEVICE, Stream.MEMBERSHIPS})
+_OF_USERS = frozenset(
+    {Stream.ACCOUNT_DATA, Stream.PUSH_RULES, Stream.TO_DEVICE, Stream.THREAD_SUBSCRIPTIONS, Stream.MEMBERSHIPS}
+)
 # How long a hole in the positions may stay before everything is read anew.
 _PATIENCE_S = 2.0
 

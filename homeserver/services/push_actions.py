@@ -5,6 +5,7 @@ mentioned, who has rules of their own, who ignores the sender.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import orjson
 
@@ -23,10 +24,10 @@ from homeserver.services.notifier import Notifier
 from homeserver.services.push_rules import parse_ruleset
 from homeserver.services.room_heads import HeadDraft, RoomHead
 from homeserver.services.unread_counts import UnreadCounts
-from storage import account_data
+from storage import account_data, thread_subscriptions
 from storage import read_marks as storage
 from storage.account_data import AccountDataRow
-from storage.database import Database, Position, Write
+from storage.database import Database, Position, Read, Write
 from storage.read_marks import MAIN, PushException
 from storage.streams import Stream
 
@@ -46,14 +47,16 @@ class PushActions:
         *,
         server_name: str,
         legacy_mentions: bool = False,
+        thread_subscriptions: bool = False,
     ) -> None:
         self._db = db
         self._events = events
         self._unread = unread
         self._tasks = tasks
         self._suffix = ":" + server_name
-        self._default = DefaultRules(legacy_mentions=legacy_mentions)
+        self._default = DefaultRules(legacy_mentions=legacy_mentions, thread_subscriptions=thread_subscriptions)
         self._legacy_mentions = legacy_mentions
+        self._thread_subscriptions = thread_subscriptions
         self._names = MemberNames(db, notifier, events, server_name=server_name)
         self._own_rules: dict[str, CompiledRules] = {}
         self._ignored_by: dict[str, set[str]] = {}
@@ -82,8 +85,11 @@ class PushActions:
         is the head right after the event. Exceptions of single users and the sender's read mark become rows.
         """
         subject = Subject(event, self._context(tx, draft, event))
-        shared = self._default.shared_subject(subject)
         thread = self.thread_of(tx, event)
+        followed = None
+        if thread is not None and self._thread_subscriptions:
+            followed = await self._followed(tx, subject, thread)
+        shared = self._default.shared_subject(subject)
         notify_seq, thread_seq = draft.notify_seq, 0
         if shared.base.notify:
             notify_seq += 1
@@ -98,13 +104,17 @@ class PushActions:
             members = {*draft.head.joined, *draft.members_delta}
             named = {user_id: None for user_id in members if user_id.endswith(self._suffix)} | named
         named.pop(event.sender, None)
-        for user_id, verdict in self._exceptions(draft, event, subject, shared, named):
+        for user_id, verdict in self._exceptions(draft, event, subject, shared, named, followed):
             self._except(tx, draft, user_id, verdict, shared.base, thread or MAIN, position)
         return notify_seq, thread_seq
 
     async def verdicts(self, event: Event, head: RoomHead, user_ids: Iterable[str]) -> dict[str, Verdict]:
         """What an event of the room, as that is now, means for each of these local users."""
         subject = Subject(event, await self._context_now(event, head))
+        followed = None
+        if self._thread_subscriptions and (thread := self.thread_of(None, event)) is not None:
+            async with self._db.read() as tx:
+                followed = await self._followed(tx, subject, thread)
         shared = self._default.shared_subject(subject)
         ignoring = self._ignored_by.get(event.sender, _NOBODY)
         found: dict[str, Verdict] = {}
@@ -112,19 +122,35 @@ class PushActions:
         if self._names_in_body(event):
             names = (await self._names.of_room(head.room_id, head.room_nid)).display_names
         for user_id in user_ids:
-            name = names.get(user_id)
-            own = self._own_rules.get(user_id)
             if user_id in ignoring:
                 found[user_id] = _SILENT
             else:
-                found[user_id] = shared.for_user(user_id, name) if own is None else own.evaluate_subject(subject, name)
+                found[user_id] = self._verdict(user_id, names.get(user_id), subject, shared, followed)
         return found
+
+    def _verdict(
+        self, user_id: str, name: str | None, subject: Subject, shared: SharedVerdict, followed: "_Followed | None"
+    ) -> Verdict:
+        if followed is not None and user_id in followed.users:
+            subject, shared = followed.subject, followed.shared
+        own = self._own_rules.get(user_id)
+        return shared.for_user(user_id, name) if own is None else own.evaluate_subject(subject, name)
+
+    async def _followed(self, tx: Read, subject: Subject, thread: str) -> "_Followed":
+        """Who follows the thread, and the event as it is for them; to others it is one of a thread that they do not."""
+        users = await thread_subscriptions.subscribers(tx, subject.event.room_id, thread)
+        subject.follows = False
+        to_followers = Subject(subject.event, subject.context)
+        to_followers.follows = True
+        return _Followed(
+            frozenset(users - {subject.event.sender}), to_followers, self._default.shared_subject(to_followers)
+        )
 
     def has_own_rules(self, user_id: str) -> bool:
         """Whether the user changed anything about the predefined rules."""
         return user_id in self._own_rules
 
-    def thread_of(self, tx: Write, event: Event) -> str | None:
+    def thread_of(self, tx: Write | None, event: Event) -> str | None:
         """The root of the thread that the event is in, by its own relation or by what it relates to."""
         relation = event.content.get("m.relates_to")
         for _ in range(_MAX_HOPS):
@@ -170,16 +196,18 @@ class PushActions:
         subject: Subject,
         shared: SharedVerdict,
         named: Mapping[str, str | None],
+        followed: "_Followed | None",
     ) -> Iterable[tuple[str, Verdict]]:
         """The local members for whom something else may come out than the base verdict, with what does."""
         own = self._members_with_own_rules(draft, event)
         ignoring = self._ignored_by.get(event.sender, _NOBODY)
-        for user_id in named.keys() - own - ignoring:
+        others = named.keys() if followed is None else named.keys() | followed.users
+        for user_id in others - own - ignoring:
             if draft.is_joined(user_id) or draft.is_invited(user_id):
-                yield user_id, shared.for_user(user_id, named[user_id])
+                yield user_id, self._verdict(user_id, named.get(user_id), subject, shared, followed)
         for user_id in own - ignoring:
             if draft.is_joined(user_id):
-                yield user_id, self._own_rules[user_id].evaluate_subject(subject, named.get(user_id))
+                yield user_id, self._verdict(user_id, named.get(user_id), subject, shared, followed)
         for user_id in ignoring:
             if draft.is_joined(user_id):
                 yield user_id, _SILENT
@@ -255,7 +283,13 @@ class PushActions:
 
     def _set_rules(self, user_id: str, content: bytes) -> None:
         self._own_rules[user_id] = CompiledRules.compile(
-            parse_ruleset(content, user_id, legacy_mentions=self._legacy_mentions), user_id
+            parse_ruleset(
+                content,
+                user_id,
+                legacy_mentions=self._legacy_mentions,
+                thread_subscriptions=self._thread_subscriptions,
+            ),
+            user_id,
         )
         self._with_own_rules.clear()
 
@@ -277,6 +311,15 @@ class PushActions:
                 row = hint.payload
                 if isinstance(row, AccountDataRow) and row.type == IGNORED_USERS and row.room_id == "":
                     self._set_ignored(hint.keys[0], row.content)
+
+
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """An event of a thread, as it is for those who follow the thread."""
+
+    users: frozenset[str]
+    subject: Subject
+    shared: SharedVerdict
 
 
 _SILENT = Verdict(notify=False, highlight=False, sound=None, actions=[])

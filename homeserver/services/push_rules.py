@@ -29,10 +29,10 @@ class PushRules:
     async def ruleset(self, user_id: str) -> MutableRuleset:
         """All rules of the user by kind, as clients see them under `global`."""
         row = (await self._account_data.of_user(user_id)).rows.get((ACCOUNT, PUSH_RULES))
-        legacy = self._account_data.legacy_mentions
+        legacy, threads = self._account_data.legacy_mentions, self._account_data.thread_subscriptions
         if row is None:
-            return default_ruleset(user_id, legacy_mentions=legacy)
-        return parse_ruleset(row.content, user_id, legacy_mentions=legacy)
+            return default_ruleset(user_id, legacy_mentions=legacy, thread_subscriptions=threads)
+        return parse_ruleset(row.content, user_id, legacy_mentions=legacy, thread_subscriptions=threads)
 
     async def rule(self, user_id: str, kind: str, rule_id: str) -> Mapping[str, Any]:
         """One rule; raises NotFound."""
@@ -74,8 +74,12 @@ class PushRules:
             await self._account_data.write(user_id, ACCOUNT, PUSH_RULES, content)
 
 
-def parse_ruleset(content: bytes, user_id: str, *, legacy_mentions: bool = False) -> MutableRuleset:
+def parse_ruleset(
+    content: bytes, user_id: str, *, legacy_mentions: bool = False, thread_subscriptions: bool = False
+) -> MutableRuleset:
     """The ruleset in the account data, brought to this version's predefined rules."""
     stored = orjson.loads(content).get("global")
     own = stored if isinstance(stored, dict) else {}
-    return editing.with_predefined(own, user_id, legacy_mentions=legacy_mentions)
+    return editing.with_predefined(
+        own, user_id, legacy_mentions=legacy_mentions, thread_subscriptions=thread_subscriptions
+    )

@@ -30,6 +30,7 @@ _STATUSES: dict[type[MatrixError], int] = {
     errors.ThreepidDenied: 403,
     errors.BadState: 403,
     errors.AliasExists: 409,
+    errors.ConflictingUnsubscription: 409,
     errors.LimitExceeded: 429,
     errors.NotYetUploaded: 504,
     errors.CannotOverwriteMedia: 409,

@@ -70,6 +70,7 @@ from storage.tables.search import directory_entries, search_documents
 from storage.tables.server import id_blocks, leases, log_readers, stream_position
 from storage.tables.sliding_sync import sliding_sync_connections, sliding_sync_rooms
 from storage.tables.third_party_ids import email_validations, third_party_ids
+from storage.tables.thread_subscriptions import thread_subscriptions
 from storage.tables.user_data import account_data, presence, push_exceptions, pushers, read_marks, receipts
 
 __all__ = [
@@ -137,6 +138,7 @@ __all__ = [
     "state_snapshots",
     "stream_position",
     "third_party_ids",
+    "thread_subscriptions",
     "to_device",
     "to_device_seen",
     "transactions",

@@ -21,6 +21,7 @@ from homeserver.services.sync.lazy_members import LazyMembers
 from homeserver.services.sync.room_sections import RoomSections
 from homeserver.services.sync.rooms import Rooms
 from homeserver.services.sync.sources import NoDeviceLists, NoKeys, NoToDevice, ToDeviceReader
+from homeserver.services.thread_subscriptions import ThreadSubscriptions
 from storage.database import Database, Write
 from tests.services.sync_world import SERVER, World
 
@@ -65,7 +66,15 @@ class SlidingWorld(World):
             self.lists,
             self.connections,
             sliding_rooms,
-            ExtensionSections(self.logs, self.typing, self.receipts, self.messages, self.device_lists, NoKeys()),
+            ExtensionSections(
+                self.logs,
+                self.typing,
+                self.receipts,
+                self.messages,
+                self.device_lists,
+                NoKeys(),
+                ThreadSubscriptions(db, notifier, self.access, self.account_data),
+            ),
             self.typing,
             self.presence,
         )

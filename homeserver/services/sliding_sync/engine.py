@@ -189,6 +189,8 @@ class SlidingSync:
             await sections.to_device(request, wanted.to_device, user, progress.upto, extended)
         if wanted.e2ee:
             await sections.e2ee(request, user, progress, extended)
+        if wanted.thread_subscriptions is not None:
+            await sections.thread_subscriptions(request, wanted.thread_subscriptions, user, progress, extended)
         if wanted.account_data is not None:
             sections.account_data(request, wanted.account_data, data, progress, tasks, extended)
         if wanted.receipts is not None:

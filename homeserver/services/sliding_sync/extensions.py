@@ -11,7 +11,12 @@ from homeserver.services.account_data import PUSH_RULES, UserData
 from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.events import StoredEvent
 from homeserver.services.receipts import Receipts
-from homeserver.services.sliding_sync.request import RoomExtension, SlidingSyncRequest, ToDeviceExtension
+from homeserver.services.sliding_sync.request import (
+    THREAD_SUBSCRIPTIONS,
+    RoomExtension,
+    SlidingSyncRequest,
+    ToDeviceExtension,
+)
 from homeserver.services.sliding_sync.room_task import RoomTask
 from homeserver.services.sync.device_lists import DeviceLists
 from homeserver.services.sync.room_log import RoomLogs
@@ -19,6 +24,7 @@ from homeserver.services.sync.room_sections import RoomDraft
 from homeserver.services.sync.room_view import Span
 from homeserver.services.sync.sources import KeyCounts, ToDeviceReader
 from homeserver.services.sync.users import SyncUser
+from homeserver.services.thread_subscriptions import ThreadSubscriptions, changes_json
 from homeserver.services.typing import Typing
 
 
@@ -67,6 +73,7 @@ class ExtensionSections:
         messages: ToDeviceReader,
         device_lists: DeviceLists,
         key_counts: KeyCounts,
+        subscriptions: ThreadSubscriptions,
         *,
         size: int = 20_000,
     ) -> None:
@@ -76,6 +83,7 @@ class ExtensionSections:
         self._messages = messages
         self._device_lists = device_lists
         self._key_counts = key_counts
+        self._subscriptions = subscriptions
         # The token of the last messages sent to a device, 0 once they are deleted; absent after a restart.
         self._sent: BoundedCache[tuple[str, str], int] = BoundedCache(size)
 
@@ -139,6 +147,19 @@ class ExtensionSections:
         events = [] if log is None else log.between(since, upto)
         span = Span(since, upto, is_full=is_new, is_new=is_new)
         return _RoomNews(room_id, span, [stored for stored in events if stored.event.type == MEMBER])
+
+    # --- threads that the user follows
+
+    async def thread_subscriptions(
+        self, request: SlidingSyncRequest, limit: int, user: SyncUser, span: Progress, answer: Extended
+    ) -> None:
+        """The newest changes, and where the others are. Proposal 4308."""
+        since = span.since or 0
+        if user.threads_at <= since:
+            return
+        changes = await self._subscriptions.changes(request.user_id, since, span.upto, limit)
+        if changes.body:
+            answer.add(THREAD_SUBSCRIPTIONS, changes_json(changes), True)
 
     # --- account data
 

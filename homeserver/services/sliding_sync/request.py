@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from homeserver.services.sliding_sync.required_state import RoomConfig
+
+THREAD_SUBSCRIPTIONS: Final = "io.element.msc4308.thread_subscriptions"
+"""The extension of proposal 4308, which has no other name yet."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,14 @@ class ToDeviceExtension:
 
 @dataclass(frozen=True)
 class Extensions:
-    """The extensions that are enabled; None for the others."""
+    """The extensions that are enabled; None for the others. `thread_subscriptions`: how many changes at most."""
 
     to_device: ToDeviceExtension | None = None
     e2ee: bool = False
     account_data: RoomExtension | None = None
     receipts: RoomExtension | None = None
     typing: RoomExtension | None = None
+    thread_subscriptions: int | None = None
 
 
 @dataclass(frozen=True)

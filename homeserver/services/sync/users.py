@@ -34,7 +34,8 @@ class SyncUser:
     """A user's rooms. `changes` holds every change of a membership after `floor`, the oldest first.
 
     `joined`: room id → from which position on the user has been joined without a break, as far as is known: it may
-    be later than the truth. `nids`: room id → room_nid of every room in `memberships`.
+    be later than the truth. `nids`: room id → room_nid of every room in `memberships`. `to_device_at`, `threads_at`:
+    when a message or a followed thread was last news; it may be later than the truth.
     """
 
     user_id: str
@@ -47,6 +48,7 @@ class SyncUser:
     joined: dict[str, int] = field(default_factory=dict)
     changes: list[MembershipChange] = field(default_factory=list)
     to_device_at: int = 0
+    threads_at: int = 0
 
     def changes_between(self, after: int, upto: int) -> dict[str, list[MembershipChange]]:
         """The changes at positions of (after, upto] by room."""
@@ -138,7 +140,8 @@ class SyncUsers:
             if user_id not in self._changed and newest <= self._notifier.position:
                 break
             await asyncio.sleep(0)
-        user = SyncUser(user_id, self._notifier.position, to_device_at=self._notifier.position)
+        now = self._notifier.position
+        user = SyncUser(user_id, now, to_device_at=now, threads_at=now)
         for row in rows:
             user.set(row)
         for room_id in user.joined:
@@ -195,6 +198,11 @@ class SyncUsers:
                     user = self._users.get(user_id)
                     if user is not None:
                         user.to_device_at = hint.position
+            elif hint.stream == Stream.THREAD_SUBSCRIPTIONS:
+                for user_id in hint.keys:
+                    user = self._users.get(user_id)
+                    if user is not None:
+                        user.threads_at = hint.position
 
     def _on_state_change(self, stored: StoredEvent, position: int) -> None:
         for (event_type, user_id), (event_id, _) in stored.changed.items():

@@ -685,6 +685,20 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_third_party_ids_user_id"), "third_party_ids", ["user_id"], unique=False)
     op.create_table(
+        "thread_subscriptions",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("room_id", sa.Text(), nullable=False),
+        sa.Column("thread_id", sa.Text(), nullable=False),
+        sa.Column("subscribed", sa.Boolean(), nullable=False),
+        sa.Column("automatic", sa.Boolean(), nullable=False),
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "room_id", "thread_id", name=op.f("pk_thread_subscriptions")),
+    )
+    op.create_index(op.f("ix_thread_subscriptions_thread_id"), "thread_subscriptions", ["thread_id"], unique=False)
+    op.create_index(
+        op.f("ix_thread_subscriptions_user_id_position"), "thread_subscriptions", ["user_id", "position"], unique=False
+    )
+    op.create_table(
         "to_device",
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=False),
