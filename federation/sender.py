@@ -16,7 +16,7 @@ from federation.outbound.failures import FederationError
 from federation.outbound.outbox import MAX_EDUS, MAX_PDUS, Outbox, WaitingEvent, edu, transaction
 from federation.outbound.reachability import Failing, Reachability
 from homeserver.core.canonical_json import decode, encode_lenient
-from homeserver.core.events import Event
+from homeserver.core.events import Event, StateKey
 from homeserver.runtime.bus import Hint
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
@@ -38,6 +38,8 @@ FAR_BEHIND: Final = 500
 """Events that a server may miss and still be sent each of them."""
 KNOWN_ROOMS: Final = 5_000
 HEARD_EVERY_S: Final = 10.0
+# A room whose members were not all known (`services.room_heads`) has other servers in it, perhaps.
+_WHOLE: Final = "whole:"
 # Answers that speak of the server rather than of the transaction: it is tried again later.
 _LATER: Final = frozenset({None, "M_UNAUTHORIZED"})
 
@@ -52,6 +54,7 @@ class Committed(Protocol):
     rejected: str | None
     is_local: bool
     told_too: tuple[str, ...]
+    changed: dict[StateKey, tuple[str | None, str | None]]
 
 
 class FederationSender:
@@ -217,6 +220,9 @@ class FederationSender:
         for hint in hints:
             if hint.stream == Stream.EVENTS:
                 self._forget_hosts(hint)
+            elif hint.stream == Stream.CACHES and any(key.startswith(_WHOLE) for key in hint.keys):
+                self._hosts.clear()
+                self._hosts_forgotten += 1
             if hint.stream in _ROUTED:
                 self._arrived.append(hint)
                 self._wake.set()
@@ -337,11 +343,22 @@ class FederationSender:
         """Who is in a room may have changed: any event may make the state another one."""
         if not _carries_event(hint):
             self._hosts.clear()
-        elif hint.payload.event.type == "m.room.member" or not hint.payload.is_local:
+        elif self._may_move_hosts(hint.payload):
             self._hosts.pop(hint.payload.room_nid, None)
         else:
             return
         self._hosts_forgotten += 1
+
+    def _may_move_hosts(self, stored: Committed) -> bool:
+        event = stored.event
+        if not stored.is_local:
+            return True
+        if event.type != "m.room.member":
+            return False
+        # Somebody more of a server that is there changes nothing, if nothing but that has changed.
+        server = (event.state_key or "").partition(":")[2]
+        is_known = server in self._hosts.get(stored.room_nid, ())
+        return not (is_known and event.membership == "join" and stored.changed.keys() <= {event.key})
 
     # --- EDUs
 

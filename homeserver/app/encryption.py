@@ -16,6 +16,7 @@ from homeserver.services.local_keys import LocalKeys
 from homeserver.services.one_time_key_counts import OneTimeKeyCounts
 from homeserver.services.remote_device_lists import RemoteDeviceLists
 from homeserver.services.remote_keys import NoRemoteKeys
+from homeserver.services.room_heads import RoomHeads
 from homeserver.services.to_device import ToDevice
 
 
@@ -35,7 +36,7 @@ class EncryptionServices:
 
 
 def build_encryption(
-    base: Foundation, outside: Outside, idempotency: Idempotency, lists: DeviceLists
+    base: Foundation, outside: Outside, heads: RoomHeads, idempotency: Idempotency, lists: DeviceLists
 ) -> EncryptionServices:
     """`lists` records whose devices changed; the accounts have it too."""
     database, name = base.database, base.server_name
@@ -45,7 +46,7 @@ def build_encryption(
     queries = KeyQueries(database, remote_lists, remote, server_name=name)
     claims = KeyClaims(database, remote, server_name=name)
     to_device = ToDevice(database, idempotency, base.clock, base.randomness, server_name=name)
-    AnnounceDevices(database, base.tasks, lists, server_name=name)
+    AnnounceDevices(database, heads, base.tasks, lists, server_name=name)
     base.tasks.loop("old ids of messages to devices", to_device.forget_old, every_s=86_400, clock=base.clock)
     base.tasks.loop("old changes of device lists", lists.forget_old, every_s=86_400, clock=base.clock)
     return EncryptionServices(

@@ -76,7 +76,9 @@ class Server:
         self.accounts.profiles.member_updates = self.writing.membership
         self.accounts.logins.settings = DeviceSettings(self.reading.account_data)
         self.accounts.accounts.departures = LeaveRooms(base.database, self.writing.membership)
-        self.encryption = build_encryption(base, self.outside, self.writing.idempotency, self.accounts.device_lists)
+        self.encryption = build_encryption(
+            base, self.outside, self.reading.heads, self.writing.idempotency, self.accounts.device_lists
+        )
         self.delayed_events = build_delayed_events(base, self.reading, self.writing, limiter)
         self.media = build_media(base, self.outside)
         self.public_rooms = build_public_rooms(base, self.outside)

@@ -12,6 +12,7 @@ from homeserver.runtime.bus import Hint
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.device_lists import DeviceLists
 from homeserver.services.events import StoredEvent
+from homeserver.services.room_heads import RoomHeads
 from storage import device_lists
 from storage.database import Database, Write
 from storage.streams import Stream
@@ -20,8 +21,11 @@ from storage.streams import Stream
 class AnnounceDevices:
     """Follows the joins that this process writes."""
 
-    def __init__(self, database: Database, tasks: Tasks, lists: DeviceLists, *, server_name: str) -> None:
+    def __init__(
+        self, database: Database, heads: RoomHeads, tasks: Tasks, lists: DeviceLists, *, server_name: str
+    ) -> None:
         self._database = database
+        self._heads = heads
         self._tasks = tasks
         self._lists = lists
         self._server_name = server_name
@@ -38,8 +42,15 @@ class AnnounceDevices:
         user_id = event.state_key
         if not stored.is_accepted or event.membership != "join" or user_id is None:
             return
-        if (before is None or before.membership != "join") and server_name_of(user_id) == self._server_name:
+        if before is not None and before.membership == "join":
+            return
+        if server_name_of(user_id) == self._server_name and self._may_have_others(event.room_id):
             self._tasks.start("announce devices", self._announce(user_id, stored.room_nid))
+
+    def _may_have_others(self, room_id: str) -> bool:
+        """Whether other servers may be in the room. Most rooms have none: then a join costs no query."""
+        head = self._heads.cached(room_id)
+        return head is None or any(server != self._server_name for server in head.hosts)
 
     async def _announce(self, user_id: str, room_nid: int) -> None:
         async with self._database.read() as tx:

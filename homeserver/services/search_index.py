@@ -84,7 +84,7 @@ class SearchIndex:
     async def _write(self, reader: str, before: int | None, now: int, rows: Sequence[Any]) -> None:
         found = await self._events.get_many([row.event_id for row in rows])
         several = [found[row.event_id] for row in rows if row.event_id in found]
-        await self._index_members_of(one for one in several if self._is_own_join(one))
+        await self._index_members_of(one for one in several if self._is_join_elsewhere(one))
         targets = [one.event.redacts for one in several if one.event.type == REDACTION and one.event.redacts]
         people = await self._people({one.event.state_key for one in several if one.event.type == MEMBER} - {None, ""})
         async with self._database.read() as tx:
@@ -101,9 +101,10 @@ class SearchIndex:
 
         await self._database.write(operation)
 
-    def _is_own_join(self, stored: StoredEvent) -> bool:
+    def _is_join_elsewhere(self, stored: StoredEvent) -> bool:
+        """Whether a user of this server has come in by way of another one: this one may not have been there."""
         event = stored.event
-        return event.membership == "join" and (event.state_key or "").endswith(self._suffix)
+        return not stored.is_local and event.membership == "join" and (event.state_key or "").endswith(self._suffix)
 
     async def _index_members_of(self, joins: Iterable[StoredEvent]) -> None:
         """A room that was joined on another server comes with members whose events have no place in the log."""

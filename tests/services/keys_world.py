@@ -77,7 +77,7 @@ class KeysWorld(World):
         db = self.db
         self.counts = OneTimeKeyCounts(db)
         self.lists = DeviceLists(db, SERVER, share_names=True)
-        self.announce = AnnounceDevices(db, self.tasks, self.lists, server_name=SERVER)
+        self.announce = AnnounceDevices(db, self.heads, self.tasks, self.lists, server_name=SERVER)
         self.device_keys = DeviceKeys(db, self.clock, self.lists, self.counts)
         self.remote_lists = RemoteDeviceLists(db, self.others, self.tasks, server_name=SERVER)
         self.queries = KeyQueries(db, self.remote_lists, self.others, server_name=SERVER)
