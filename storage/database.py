@@ -432,7 +432,7 @@ class Database:
         self._waiting.append(_Job(operation, rooms, answer))
         self._wake.set()
         with _counted():
-            return await asyncio.shield(answer)
+            return await answer
 
     async def close(self) -> None:
         """Finish what is waiting and disconnect."""
@@ -492,12 +492,14 @@ class Database:
                 await batch.roll_back()
                 raise
         batch.after_commit()
-        self.bus.publish(hints)
+        # Who wrote goes on before those who are told of it, though not before they know of it: a client that sends
+        # something is answered before its /sync shows what it sent.
         for job, (result, error) in zip(jobs, outcomes, strict=True):
             if error is not None:
                 _refuse(job, error)
             elif not job.answer.done():
                 job.answer.set_result(result)
+        self.bus.publish(hints)
 
 
 async def _decide(batch: _Batch, job: _Job) -> tuple[Any, Exception | None]:

@@ -128,6 +128,27 @@ async def test_caches_are_installed_before_the_caller_is_answered(database: Data
     assert seen == ["installed", "told"]
 
 
+async def test_the_caller_goes_on_before_those_who_wait_for_news(database: Database) -> None:
+    """A client wants the answer to what it sent before /sync tells it of the event: some do not cope with the opposite."""
+    seen: list[str] = []
+    news = asyncio.Event()
+    database.on_commit.append(lambda hints: news.set())
+
+    async def wait_for_news() -> None:
+        await news.wait()
+        seen.append("told")
+
+    async def operation(tx: Write) -> Position:
+        return keep(tx, "first")
+
+    waiting = asyncio.ensure_future(wait_for_news())
+    await asyncio.sleep(0)
+    await database.write(operation)
+    seen.append("answered")
+    await waiting
+    assert seen == ["answered", "told"]
+
+
 async def test_a_write_is_finished_when_its_caller_goes_away(database: Database) -> None:
     async def operation(tx: Write) -> None:
         keep(tx, "kept")
