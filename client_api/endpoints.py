@@ -12,6 +12,7 @@ from client_api.tables.keys import KEYS
 from client_api.tables.media import MEDIA
 from client_api.tables.relations import RELATIONS
 from client_api.tables.rooms import ROOMS
+from client_api.tables.sign_on import SIGN_ON
 from client_api.tables.sliding_sync import SLIDING_SYNC
 from client_api.tables.sync import SYNC
 from client_api.tables.third_party_ids import THIRD_PARTY_IDS
@@ -31,4 +32,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *SLIDING_SYNC,
     *FEATURES,
     *THIRD_PARTY_IDS,
+    *SIGN_ON,
 )

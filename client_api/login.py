@@ -10,6 +10,7 @@ from homeserver.services.logins import DeviceWish, Logins
 from homeserver.services.password_login import PasswordLogin
 from homeserver.services.registration import Registration
 from homeserver.services.shared_secret_registration import SharedSecretRegistration
+from homeserver.services.single_sign_on import SingleSignOn
 from homeserver.services.uia import PASSWORDS, InteractiveAuth
 from homeserver.web.request import Request
 from homeserver.web.requester import access_token
@@ -31,6 +32,7 @@ class LoginHandlers:
         uia: InteractiveAuth,
         appservices: Appservices,
         config: SessionsConfig,
+        sso: SingleSignOn | None = None,
     ) -> None:
         self._accounts = accounts
         self._registration = registration
@@ -40,6 +42,7 @@ class LoginHandlers:
         self._uia = uia
         self._appservices = appservices
         self._config = config
+        self._sso = sso
 
     async def register(self, request: Request) -> dict[str, Any]:
         kind = request.query.str_("kind", "user")
@@ -66,6 +69,8 @@ class LoginHandlers:
 
     async def login_flows(self, request: Request) -> dict[str, Any]:
         flows: list[dict[str, Any]] = [{"type": _LOGIN_TOKENS, "get_login_token": True}, {"type": _APPSERVICE}]
+        if self._sso is not None and self._sso.is_enabled:
+            flows.insert(0, self._sso.flow())
         if self._config.password_login:
             flows.insert(0, {"type": PASSWORDS})
         return {"flows": flows}

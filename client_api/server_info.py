@@ -60,9 +60,6 @@ class ServerInfoHandlers:
         """Clients take this for the sign that they log in by the API of login and registration."""
         raise Unrecognized("This server does not speak OAuth 2.0")
 
-    async def single_sign_on(self, request: Request) -> dict[str, Any]:
-        raise Unrecognized("This server has no single sign-on")
-
     async def turn_server(self, request: Request) -> dict[str, Any]:
         """Credentials that the TURN server can check by itself, as it shares a secret with this one."""
         turn = self._config.turn

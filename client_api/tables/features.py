@@ -72,16 +72,6 @@ FEATURES: tuple[Endpoint, ...] = (
         Auth.NONE,
         also=("/_matrix/client/unstable/org.matrix.msc2965/auth_metadata",),
     ),
-    Endpoint(
-        "redirectToSSO", "GET", "/_matrix/client/v3/login/sso/redirect", ServerInfoHandlers.single_sign_on, Auth.NONE
-    ),
-    Endpoint(
-        "redirectToIdP",
-        "GET",
-        "/_matrix/client/v3/login/sso/redirect/{idpId}",
-        ServerInfoHandlers.single_sign_on,
-        Auth.NONE,
-    ),
     # Proposal 3391, as it is proposed and as its experiment has it.
     Endpoint(
         "deleteAccountData",

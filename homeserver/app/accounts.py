@@ -68,7 +68,7 @@ def build_accounts(base: Foundation, outside: Outside, limiter: RateLimiter | No
     uia = InteractiveAuth(database, clock, randomness, password_login, lifetime_s=config.sessions.uia_lifetime)
     sessions = Sessions(database, clock, base.tasks, appservices, size=config.caches.sessions)
     emails = _emails(base)
-    uia.emails = emails
+    uia.emails = password_login.emails = emails
     remote_profiles = FederatedProfiles(outside.client) if config.federation.enabled else None
     return AccountServices(
         appservices,

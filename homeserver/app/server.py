@@ -49,6 +49,7 @@ from homeserver.app.media import build_media
 from homeserver.app.outside import look_outside
 from homeserver.app.relations import build_relations
 from homeserver.app.rooms import build_public_rooms, build_reading, build_writing
+from homeserver.app.sign_on import build_sign_on
 from homeserver.app.telling import build_telling
 from homeserver.services.account_data import Filters
 from homeserver.services.backfill import Backfill
@@ -71,6 +72,7 @@ class Server:
         self.outside = look_outside(base, transport)
         limiter = RateLimiter(config.rate_limits, base.clock)
         self.accounts = build_accounts(base, self.outside, limiter)
+        self.sign_on = build_sign_on(base, self.accounts)
         self.reading = build_reading(base)
         self.writing = build_writing(base, self.outside, self.reading, self.accounts.profiles)
         self.accounts.profiles.member_updates = self.writing.membership
@@ -143,6 +145,7 @@ class Server:
         self.media.expiry.start()
         self.telling.sliding_sync.start(self.base.tasks, self.base.clock)
         self.accounts.start(self.base)
+        self.sign_on.start(self.base)
 
     async def stop(self) -> None:
         """Long polls are answered at once; requests under way may end; what was decided is written."""
@@ -154,6 +157,7 @@ class Server:
             await self.federation.sender.stop()
         await self.appservices.stop()
         await self.features.stop()
+        await self.sign_on.stop()
         await self.accounts.stop()
         self.media.thumbnails.close()
         await self.outside.transport.close()
@@ -179,6 +183,7 @@ class Server:
         room_reading = RoomReading(database, reading.events, reading.heads, reading.state)
         return [
             *self.extras.handlers,
+            *self.sign_on.handlers,
             *self.relations.client_handlers,
             *self.features.handlers,
             *self.relations.client_handlers,
@@ -191,6 +196,7 @@ class Server:
                 accounts.uia,
                 accounts.appservices,
                 config.sessions,
+                self.sign_on.sso,
             ),
             AccountHandlers(accounts.accounts, accounts.uia, accounts.openid, accounts.emails),
             ThirdPartyIdHandlers(accounts.emails, accounts.uia),

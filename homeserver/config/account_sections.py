@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from homeserver.config.option import Duration, Secret, option
+from homeserver.config.sign_on_sections import Captcha, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,19 @@ class Registration:
     requires_email: bool = option(False, "Registering needs an e-mail address that is proven; see `email`.")
     allow_guests: bool = option(False, "Let clients use guest accounts, without a password.")
     min_password_length: int = option(8, "Fewer characters are refused as a weak password.", minimum=1)
+    terms: tuple[Policy, ...] = option(
+        (),
+        "What people must agree to.",
+        shown=[{"id": "privacy_policy", "name": "Privacy policy", "url": "https://example.org/privacy"}],
+    )
+    captcha: Captcha = option(Captcha(), "reCAPTCHA: site_key and secret_key.")
+    auto_join_rooms: tuple[str, ...] = option(
+        (), "Aliases of rooms that new people join.", shown=["#welcome:example.org"]
+    )
+    auto_create_rooms: bool = option(False, "Make those rooms, public, where they do not exist and are of this server.")
+    auto_join_creator: str | None = option(
+        None, "The user name of who makes them, and so rules them; default: the first who registers."
+    )
 
 
 @dataclass(frozen=True, slots=True)

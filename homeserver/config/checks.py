@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from homeserver.config.sections import Config
 from homeserver.config.server_sections import Listener
+from homeserver.config.sign_on_checks import check_accounts
 from homeserver.config.values import Problem, describe
 from homeserver.core.hashes import bytes_of_base64
 from homeserver.core.identifiers import is_valid_server_name
@@ -28,7 +29,7 @@ def check(config: Config) -> list[Problem]:
         problems += _check_listener(listener, f"listeners[{number}]")
     if not config.listeners:
         problems.append(Problem("listeners", "expected at least one listener, found an empty list"))
-    problems += _check_old_keys(config) + _check_database(config) + _check_files(config)
+    problems += _check_old_keys(config) + _check_database(config) + _check_files(config) + [*check_accounts(config)]
     return problems
 
 

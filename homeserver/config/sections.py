@@ -27,6 +27,7 @@ from homeserver.config.server_sections import (
     Server,
     Support,
 )
+from homeserver.config.sign_on_sections import SignOn
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Config:
     redis: Redis = section(Redis)
     registration: Registration = section(Registration)
     sessions: Sessions = section(Sessions)
+    sso: SignOn = section(SignOn)
     passwords: Passwords = section(Passwords)
     rate_limits: RateLimits = section(RateLimits)
     rooms: Rooms = section(Rooms)

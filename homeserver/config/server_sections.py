@@ -63,6 +63,10 @@ class Email:
     user: str | None = option(None, "Log in to it with this name.")
     password: Secret | None = option(None, "And this password.")
     sender: str = option("Hearth <noreply@localhost>", "The address that mails come from.")
+    pushers: bool = option(True, "Mail people who want it what they have not read.")
+    digest_delay: Duration = option(600, "How long a message waits to be read before a mail tells of it.")
+    digest_pause_min: Duration = option(600, "The pause between two mails about a room; it grows with each mail.")
+    digest_pause_max: Duration = option(86_400, "The longest such pause; once the room is read, it is short again.")
 
 
 @dataclass(frozen=True, slots=True)

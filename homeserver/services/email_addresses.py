@@ -151,6 +151,22 @@ class EmailAddresses:
             now = self._clock.now_ms()
             await storage.add(tx, ThirdPartyId(EMAIL, address, user_id, now, now))
 
+    async def give_if_free(self, tx: Write, user_id: str, address: str) -> None:
+        """As a part of a write: an address that somebody else has verified, where it is one and nobody has it."""
+        try:
+            address = canonical_address(address)
+        except InvalidParam:
+            return
+        if await storage.owner_of(tx, EMAIL, address) is None:
+            now = self._clock.now_ms()
+            await storage.add(tx, ThirdPartyId(EMAIL, address, user_id, now, now))
+
+    async def owner_of(self, address: str) -> str | None:
+        """Whose address it is. Raises InvalidParam."""
+        folded = canonical_address(address)
+        async with self._database.read() as tx:
+            return await storage.owner_of(tx, EMAIL, folded)
+
     async def remove(self, user_id: str, medium: str, address: str) -> None:
         """Take an address from the account; that it was not there is no error."""
         if medium == EMAIL:

@@ -203,10 +203,10 @@ class Logins:
         if self.settings is not None:
             await self.settings.forget(tx, user_id, gone)
 
-    async def login_token(self, user_id: str) -> tuple[str, int]:
+    async def login_token(self, user_id: str, lifetime_s: float | None = None) -> tuple[str, int]:
         """A token that logs another device in, once: (token, ms that it lasts)."""
         token = self._new_token("hlt")
-        lifetime = round(self._config.login_token_lifetime * 1000)
+        lifetime = round((self._config.login_token_lifetime if lifetime_s is None else lifetime_s) * 1000)
         expires_at = self._clock.now_ms() + lifetime
 
         async def operation(tx: Write) -> None:

@@ -11,7 +11,7 @@ from homeserver.services.accounts import Accounts
 from homeserver.services.appservices import Appservice
 from homeserver.services.email_addresses import EmailAddresses
 from homeserver.services.logins import DeviceWish, Login
-from homeserver.services.uia import DUMMY, EMAILS, REGISTRATION_TOKENS, InteractiveAuth
+from homeserver.services.uia import CAPTCHAS, DUMMY, EMAILS, REGISTRATION_TOKENS, TERMS, InteractiveAuth
 from storage.database import Write
 
 
@@ -31,10 +31,13 @@ class Registration:
         self._config = config
         self._server_name = server_name
         self._emails = emails
-        wanted = [REGISTRATION_TOKENS] if config.requires_token else []
-        if config.requires_email and emails is not None:
-            wanted.append(EMAILS)
-        self._flows = [wanted or [DUMMY]]
+        wanted = {
+            CAPTCHAS: config.captcha.site_key is not None,
+            TERMS: bool(config.terms),
+            REGISTRATION_TOKENS: config.requires_token,
+            EMAILS: config.requires_email and emails is not None,
+        }
+        self._flows = [[stage for stage, is_wanted in wanted.items() if is_wanted] or [DUMMY]]
 
     async def register_user(self, body: dict[str, Any], ip: str, user_agent: str) -> dict[str, Any]:
         """An account for a person; capitals in the name become small letters, as at logging in.

@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#user-interactive-authentication
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 from homeserver.core.canonical_json import encode_lenient
 from homeserver.errors import (
@@ -31,8 +31,14 @@ PASSWORDS: Final = "m.login.password"
 DUMMY: Final = "m.login.dummy"
 REGISTRATION_TOKENS: Final = "m.login.registration_token"
 EMAILS: Final = "m.login.email.identity"
+TERMS: Final = "m.login.terms"
+CAPTCHAS: Final = "m.login.recaptcha"
+SIGN_ON: Final = "m.login.sso"
+# What a page of this server can complete; single sign-on ends at a page of its own.
+WITH_PAGES: Final = frozenset((PASSWORDS, DUMMY, REGISTRATION_TOKENS, EMAILS, TERMS, CAPTCHAS))
 
 Flows = Sequence[Sequence[str]]
+_GONE: Final = "This authentication session is not known, or has expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +54,26 @@ class Proof:
 
     @property
     def user_id(self) -> str | None:
-        """Whose password was given."""
-        return self.completed.get(PASSWORDS)
+        """Who proved to be there, by password or by single sign-on."""
+        return self.completed.get(PASSWORDS) or self.completed.get(SIGN_ON)
+
+
+class Captchas(Protocol):
+    """Tells people from programs."""
+
+    site_key: str
+
+    async def check(self, answer: Any) -> None:
+        """Raises MissingParam, Unauthorized, BadGateway."""
+        ...
+
+
+class SignOn(Protocol):
+    """Knows who can log in elsewhere."""
+
+    async def linked_providers(self, user_id: str) -> list[str]:
+        """With which identity providers a user can log in."""
+        ...
 
 
 class _AnotherUser(Forbidden):
@@ -84,7 +108,12 @@ class InteractiveAuth:
         self._randomness = randomness
         self._password_login = password_login
         self._lifetime_ms = round(lifetime_s * 1000)
-        self.emails: EmailAddresses | None = None  # set where flows have the stage of e-mail addresses
+        # Set by the composition root, where flows have these stages.
+        self.emails: EmailAddresses | None = None
+        self.captchas: Captchas | None = None
+        self.sign_on: SignOn | None = None
+        self.policies: Mapping[str, Any] = {}
+        self.has_passwords = True
 
     async def require(
         self,
@@ -101,6 +130,8 @@ class InteractiveAuth:
         `user_id`: nobody else's password will do. A session belongs to its operation and user, and to the body that it
         was begun with unless `any_body`. With `keep` it stands until `finish`; otherwise it ends here.
         """
+        if user_id is not None:
+            flows = await self._flows_of(user_id, flows)
         attempt = await self._begin(operation, body, flows, user_id, any_body)
         auth = body.get("auth")
         stage = auth.get("type") if isinstance(auth, dict) else None
@@ -121,6 +152,78 @@ class InteractiveAuth:
             if proof.session_id is None and not await uia_sessions.reserve(tx, token, self._clock.now_ms()):
                 raise Unauthorized("The registration token is not valid")
             await uia_sessions.release(tx, token, used=True)
+
+    # --- stages that are completed on a page of this server (§Fallback)
+
+    async def user_of_session(self, session_id: str) -> str | None:
+        """Whom a session is for, None where that is to be found out. Raises Unknown."""
+        return _user_of((await self._session(session_id)).operation)
+
+    async def complete(self, session_id: str, stage: str, auth: Mapping[str, Any]) -> None:
+        """Complete a stage of a session with what somebody entered. Raises Unrecognized, Unauthorized, Forbidden…"""
+        if stage not in WITH_PAGES:
+            raise Unrecognized("There is no page for this stage")
+        session = await self._session(session_id)
+        attempt = _Attempt(session, [[stage]], _user_of(session.operation), is_new=False, done=dict(session.completed))
+        if stage in attempt.done:
+            return
+        result = await self._check(attempt, stage, auth)
+        await self._note(session_id, stage, result)
+
+    async def state_of(self, session_id: str) -> tuple[str, set[str]]:
+        """(the operation that a session is for, the stages that are completed). Raises Unknown."""
+        session = await self._session(session_id)
+        user_id = _user_of(session.operation)
+        operation = session.operation if user_id is None else session.operation.removesuffix(" " + user_id)
+        return operation, set(session.completed)
+
+    async def request_mail(self, session_id: str, address: str) -> dict[str, str]:
+        """Send a link to an address for the stage of e-mail; returns the credentials that stand for it then.
+
+        Raises ThreepidInUse, ThreepidNotFound, InvalidParam…
+        """
+        session = await self._session(session_id)
+        if self.emails is None:
+            raise Unrecognized("There is no page for this stage")
+        secret = self._randomness.token(24)
+        wish = {"email": address, "client_secret": secret, "send_attempt": 1}
+        return {"sid": await self.emails.request_token(_purpose_of(session), wish), "client_secret": secret}
+
+    async def prove_sign_on(self, session_id: str, user_id: str) -> None:
+        """A user came from their identity provider. Raises Forbidden where the session is another user's."""
+        session = await self._session(session_id)
+        wanted = _user_of(session.operation)
+        if wanted is not None and wanted != user_id:
+            raise Forbidden("This is not the login of the account that you are using")
+        await self._note(session_id, SIGN_ON, user_id)
+
+    async def _note(self, session_id: str, stage: str, result: Any) -> None:
+        async def operation(tx: Write) -> None:
+            session = await uia_sessions.session_of(tx, session_id)
+            if session is None:
+                raise Unknown(_GONE)
+            uia_sessions.put(tx, replace(session, completed=session.completed | {stage: result}))
+
+        await self._database.write(operation)
+
+    async def _session(self, session_id: str) -> UiaSession:
+        async with self._database.read() as tx:
+            found = await uia_sessions.session_of(tx, session_id)
+        if found is None or found.created_at + self._lifetime_ms < self._clock.now_ms():
+            raise Unknown(_GONE)
+        return found
+
+    async def _flows_of(self, user_id: str, flows: Flows) -> Flows:
+        """Where a password is wanted: also single sign-on, or that alone, as the user can log in."""
+        if self.sign_on is None or [PASSWORDS] not in [list(flow) for flow in flows]:
+            return flows
+        if not await self.sign_on.linked_providers(user_id):
+            return flows
+        others = [flow for flow in flows if list(flow) != [PASSWORDS]]
+        has_password = self.has_passwords and await self._password_login.has_password(user_id)
+        return [*([[PASSWORDS]] if has_password else []), [SIGN_ON], *others]
+
+    # ---
 
     async def is_registration_token_usable(self, token: str) -> bool:
         """Whether somebody could register with this token now."""
@@ -148,10 +251,7 @@ class InteractiveAuth:
         if session_id is None:
             session = UiaSession(self._randomness.token(18), name, body_hash, {}, self._clock.now_ms())
             return _Attempt(session, flows, user_id, is_new=True)
-        async with self._database.read() as tx:
-            found = await uia_sessions.session_of(tx, session_id)
-        if found is None or found.created_at + self._lifetime_ms < self._clock.now_ms():
-            raise Unknown("This authentication session is not known, or has expired")
+        found = await self._session(session_id)
         if found.operation != name:
             raise Forbidden("This authentication session is for another operation")
         if found.body_hash != body_hash:
@@ -176,8 +276,12 @@ class InteractiveAuth:
                 raise _AnotherUser("This is the password of another account")
             return user_id
         if stage == EMAILS and self.emails is not None:
-            purpose: Purpose = "register" if attempt.session.operation == "register" else "password"
-            return list(await self.emails.prove(purpose, auth.get("threepid_creds", auth.get("threepidCreds"))))
+            credentials = auth.get("threepid_creds", auth.get("threepidCreds"))
+            return list(await self.emails.prove(_purpose_of(attempt.session), credentials))
+        if stage == CAPTCHAS and self.captchas is not None:
+            await self.captchas.check(auth.get("response"))
+        if stage == SIGN_ON:
+            raise Unauthorized("Log in at the page of this stage first")
         if stage == REGISTRATION_TOKENS:
             token = auth.get("token")
             if not isinstance(token, str):
@@ -222,7 +326,7 @@ class InteractiveAuth:
             await self._database.write(operation)
         answer: dict[str, Any] = {
             "flows": [{"stages": list(flow)} for flow in attempt.flows],
-            "params": {},
+            "params": self._parameters(attempt.flows),
             "session": session.session_id,
         }
         if attempt.done or error is not None:
@@ -231,12 +335,31 @@ class InteractiveAuth:
             answer |= error.body()
         raise InteractiveAuthRequired(answer)
 
+    def _parameters(self, flows: Flows) -> dict[str, Any]:
+        stages = {stage for flow in flows for stage in flow}
+        found: dict[str, Any] = {}
+        if TERMS in stages:
+            found[TERMS] = {"policies": self.policies}
+        if CAPTCHAS in stages and self.captchas is not None:
+            found[CAPTCHAS] = {"public_key": self.captchas.site_key}
+        return found
+
     async def _end(self, session_id: str) -> None:
         async def operation(tx: Write) -> None:
             if not await uia_sessions.take(tx, session_id):
                 raise Forbidden("This authentication has been used already")
 
         await self._database.write(operation)
+
+
+def _purpose_of(session: UiaSession) -> Purpose:
+    return "register" if session.operation == "register" else "password"
+
+
+def _user_of(operation: str) -> str | None:
+    """The user whom an operation's session is for: the user id is the last word of its name."""
+    _, _, last = operation.rpartition(" ")
+    return last if last.startswith("@") else None
 
 
 def _hash_of(body: Mapping[str, Any]) -> bytes:

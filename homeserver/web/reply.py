@@ -129,7 +129,7 @@ class Replies:
             return reply
         if isinstance(result, Redirect):
             reply = self.plain(307 if result.temporary else 302, b"", cors=cors)
-            reply.headers = _lines({"Location": result.url})
+            reply.headers = _lines({"Location": result.url, **result.headers})
             return reply
         if isinstance(result, Raw):
             if isinstance(result.body, bytes):

@@ -29,6 +29,7 @@ class Redirect:
 
     url: str
     temporary: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from storage.tables.accounts import (
 from storage.tables.appservices import appservice_queues
 from storage.tables.columns import metadata
 from storage.tables.delayed_events import delayed_events
+from storage.tables.email_pushers import email_digests, email_pushers
 from storage.tables.encryption import (
     cross_signing_keys,
     device_keys,
@@ -68,6 +69,7 @@ from storage.tables.rooms import (
 )
 from storage.tables.search import directory_entries, search_documents
 from storage.tables.server import id_blocks, leases, log_readers, stream_position
+from storage.tables.sign_on import external_ids, sign_ons
 from storage.tables.sliding_sync import sliding_sync_connections, sliding_sync_rooms
 from storage.tables.third_party_ids import email_validations, third_party_ids
 from storage.tables.thread_subscriptions import thread_subscriptions
@@ -90,12 +92,15 @@ __all__ = [
     "device_list_changes",
     "devices",
     "directory_entries",
+    "email_digests",
+    "email_pushers",
     "email_validations",
     "event_auth",
     "event_bodies",
     "event_edges",
     "event_relations",
     "events",
+    "external_ids",
     "fallback_keys",
     "filters",
     "forward_extremities",
@@ -131,6 +136,7 @@ __all__ = [
     "rooms",
     "search_documents",
     "server_keys",
+    "sign_ons",
     "sliding_sync_connections",
     "sliding_sync_rooms",
     "state_changes",

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +11,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from federation.outbound.transport import Transport
 from homeserver.app.foundation import Foundation
 from homeserver.app.server import Server
 from homeserver.config import Config
@@ -101,8 +102,10 @@ def user(name: str) -> str:
 
 
 @asynccontextmanager
-async def whole_site(database_url: str, folder: Path, *, search_all: bool = False) -> AsyncIterator[WholeSite]:
-    """Serve until the end of the block."""
+async def whole_site(
+    database_url: str, folder: Path, *, search_all: bool = False, transport: Transport | None = None, **sections: Any
+) -> AsyncIterator[WholeSite]:
+    """Serve until the end of the block. `sections` take the place of the config's; `transport` that of HTTPS."""
     config = Config(
         server=ServerConfig(name=SERVER_NAME, public_base_url="http://hearth.test/", data_dir=str(folder)),
         listeners=(Listener(port=0),),
@@ -116,6 +119,7 @@ async def whole_site(database_url: str, folder: Path, *, search_all: bool = Fals
         users=Users(search_all=search_all),
         limits=Limits(stop_grace=0.2),
     )
+    config = replace(config, **sections)
     clock, bus = FrozenClock(), Bus()
     base = Foundation(
         config=config,
@@ -129,7 +133,7 @@ async def whole_site(database_url: str, folder: Path, *, search_all: bool = Fals
         process_name="0-test",
         threads=ThreadPoolExecutor(1),
     )
-    server = Server(base)
+    server = Server(base, transport=transport)
     await server.start()
     client = aiohttp.ClientSession()
     try:

@@ -203,3 +203,45 @@ def test_config_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         config.server.name = "other"  # type: ignore[misc]
     assert isinstance(config, Config)
+
+
+@pytest.mark.parametrize(
+    ("sections", "path"),
+    [
+        ({"registration": {"requires_email": True}}, "registration.requires_email"),
+        ({"registration": {"captcha": {"site_key": "x"}}}, "registration.captcha"),
+        ({"registration": {"auto_join_rooms": ["welcome"]}}, "registration.auto_join_rooms[0]"),
+        ({"registration": {"auto_join_creator": "@a:b"}}, "registration.auto_join_creator"),
+        ({"registration": {"terms": [{"id": "a", "name": "A", "url": "javascript:x"}]}}, "registration.terms[0].url"),
+        ({"registration": {"terms": [{"id": "a", "name": "A", "url": "https://a/"}] * 2}}, "registration.terms"),
+        ({"registration": {"enabled": True}, "sessions": {"password_login": False}}, "sessions.password_login"),
+        ({"sso": {"allowed_redirects": ["https://app.test"]}}, "sso.allowed_redirects[0]"),
+        ({"sso": {"providers": [{"id": "a b"}]}}, "sso.providers[0].name"),
+    ],
+)
+def test_contradictions_about_accounts_are_told(sections: dict[str, Any], path: str) -> None:
+    assert path in problems_of(with_(**sections))
+
+
+PROVIDER = {"id": "a", "name": "A", "issuer": "https://id.test/", "client_id": "hearth"}
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"id": "a b"}, "id"),
+        ({"issuer": "http://id.test/"}, "issuer"),
+        ({"issuer": "https://"}, "issuer"),
+        ({"scopes": ["profile"]}, "scopes"),
+        ({"icon": "https://x/y.png"}, "icon"),
+        ({"client_auth": "basic"}, "client_secret"),
+        ({"localpart": ""}, "localpart"),
+    ],
+)
+def test_contradictions_about_a_provider_are_told(options: dict[str, Any], name: str) -> None:
+    assert f"sso.providers[0].{name}" in problems_of(with_(sso={"providers": [{**PROVIDER, **options}]}))
+
+
+def test_two_providers_have_two_ids() -> None:
+    assert "sso.providers[1].id" in problems_of(with_(sso={"providers": [PROVIDER, PROVIDER]}))
+    assert len(from_mapping(with_(sso={"providers": [PROVIDER, {**PROVIDER, "id": "b"}]})).sso.providers) == 2

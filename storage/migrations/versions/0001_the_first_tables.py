@@ -170,6 +170,28 @@ def upgrade() -> None:
         sa.UniqueConstraint("entry_id", name=op.f("uq_directory_entries_entry_id")),
     )
     op.create_table(
+        "email_digests",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("room_nid", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("first_position", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("waiting_since", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("sent_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("pause", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "room_nid", name=op.f("pk_email_digests")),
+    )
+    op.create_index(op.f("ix_email_digests_waiting_since"), "email_digests", ["waiting_since"], unique=False)
+    op.create_table(
+        "email_pushers",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("app_id", sa.Text(), nullable=False),
+        sa.Column("pushkey", sa.Text(), nullable=False),
+        sa.Column("pusher", sa.LargeBinary(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("unsubscribe_token", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "app_id", "pushkey", name=op.f("pk_email_pushers")),
+        sa.UniqueConstraint("unsubscribe_token", name=op.f("uq_email_pushers_unsubscribe_token")),
+    )
+    op.create_table(
         "email_validations",
         sa.Column("session_id", sa.Text(), nullable=False),
         sa.Column("purpose", sa.Text(), nullable=False),
@@ -269,6 +291,14 @@ def upgrade() -> None:
         op.f("ix_events_room_nid_origin_server_ts"), "events", ["room_nid", "origin_server_ts"], unique=False
     )
     op.create_index(op.f("ix_events_room_nid_position"), "events", ["room_nid", "position"], unique=False)
+    op.create_table(
+        "external_ids",
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("provider", "subject", name=op.f("pk_external_ids")),
+    )
+    op.create_index(op.f("ix_external_ids_user_id"), "external_ids", ["user_id"], unique=False)
     op.create_table(
         "fallback_keys",
         sa.Column("user_id", sa.Text(), nullable=False),
@@ -610,6 +640,15 @@ def upgrade() -> None:
         sa.Column("fetched_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("response", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("server_name", "key_id", name=op.f("pk_server_keys")),
+    )
+    op.create_table(
+        "sign_ons",
+        sa.Column("sign_on_id", sa.Text(), nullable=False),
+        sa.Column("step", sa.Text(), nullable=False),
+        sa.Column("browser", sa.LargeBinary(), nullable=False),
+        sa.Column("details", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("sign_on_id", name=op.f("pk_sign_ons")),
     )
     op.create_table(
         "sliding_sync_connections",
