@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := $(BIN)/python -m compileall -q homeserver storage federation client_api schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench generate lock clean
+.PHONY: help setup run test check conformance format bench generate lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready-dev ## make the environment (.venv) with everything for running, testing and checking
 
@@ -31,6 +31,10 @@ check: $(VENV)/.ready-dev ## run the guards: style, layers, types, dead code, de
 	$(BIN)/vulture
 	$(BIN)/deptry .
 	$(BIN)/python -m pytest -q tests/architecture
+
+conformance: $(VENV)/.ready-dev ## hold the answers of the tests' servers against the specification, which lies beside the checkout (HEARTH_SPECIFICATION=…)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -o 'norecursedirs=.*' -p tests.specification.recorder --specification=whole \
+	  -k 'not postgresql' --ignore tests/federation/test_simulated_networks.py tests/specification tests/client_api tests/federation $(ARGS)
 
 format: $(VENV)/.ready-dev ## mend what ruff can mend by itself
 	$(BIN)/ruff check --fix .

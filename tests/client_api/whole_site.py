@@ -43,11 +43,12 @@ class WholeSite:
     tokens: dict[str, str] = field(default_factory=dict)
 
     async def ask(self, method: str, path: str, body: Any = None, *, by: str | None = "alice") -> tuple[int, Any]:
-        """Status and JSON body; `path` is below /_matrix/client/v3 unless it begins with /_matrix, and encoded."""
+        """Status and JSON body; `path` is encoded, and below /_matrix/client/v3 unless that or .well-known is in it."""
         if by is not None and by not in self.tokens:
             await self.register(by)
         headers = {} if by is None else {"Authorization": f"Bearer {self.tokens[by]}"}
-        url = URL(self.url + (path if path.startswith("/_matrix") else f"/_matrix/client/v3{path}"), encoded=True)
+        prefix = "" if path.startswith(("/_matrix", "/.w")) else "/_matrix/client/v3"
+        url = URL(self.url + prefix + path, encoded=True)
         async with self.client.request(method, url, json=body, headers=headers) as response:
             return response.status, await response.json()
 
