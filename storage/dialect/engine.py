@@ -85,7 +85,8 @@ class Engine:
         """How to find rows of a table that has an index of words (`make_full_text_indexes`).
 
         `key` is the column that the index knows rows by; `terms` hold words of letters and digits only, all of which
-        must be there: in a term one after the other, or with `beginnings` as beginnings of words, anywhere.
+        must be there: in a term one after the other, or with `beginnings` as beginnings of words, anywhere. A term
+        that is one word also finds longer words that begin with it.
         """
         if self.is_sqlite:
             return full_text_sqlite(table, key, terms, beginnings)

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Float, FromClause, Table, column, func, literal_column
 from sqlalchemy import table as lightweight_table
+
+_MIN_BEGINNING: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def full_text_sqlite(table: Table, key: str, terms: Sequence[Sequence[str]], beg
     if beginnings:
         wanted = " ".join(f'"{word}" *' for term in terms for word in term)
     else:
-        wanted = " ".join('"' + " ".join(term) + '"' for term in terms)
+        wanted = " ".join('"' + " ".join(term) + ('" *' if _is_beginning(term) else '"') for term in terms)
     return FullText(
         table.join(index, index.c.rowid == table.c[key]),
         literal_column(name).bool_op("MATCH")(wanted),
@@ -63,7 +66,15 @@ def full_text_postgresql(table: Table, terms: Sequence[Sequence[str]], beginning
     if beginnings:
         wanted = " & ".join(f"'{word}':*" for term in terms for word in term)
     else:
-        wanted = " & ".join("(" + " <-> ".join(f"'{word}'" for word in term) + ")" for term in terms)
+        wanted = " & ".join(
+            f"'{term[0]}':*" if _is_beginning(term) else "(" + " <-> ".join(f"'{word}'" for word in term) + ")"
+            for term in terms
+        )
     words = func.to_tsvector(language, table.c.words)
     query = func.to_tsquery(language, wanted)
     return FullText(table, words.bool_op("@@")(query), func.ts_rank(words, query, type_=Float))
+
+
+def _is_beginning(term: Sequence[str]) -> bool:
+    """A word finds longer ones too (plurals, compounds), unless it is so short that it would find anything."""
+    return len(term) == 1 and len(term[0]) >= _MIN_BEGINNING

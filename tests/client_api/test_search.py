@@ -44,6 +44,16 @@ async def test_what_was_just_said_is_found_whatever_the_case_and_accents(site: W
     assert await site.ok("POST", "/search", {"search_categories": {}}) == {"search_categories": {}}
 
 
+async def test_a_word_finds_longer_words_that_begin_with_it(site: WholeSite) -> None:
+    room_id = await site.room()
+    event_id = await site.send(room_id, "Chestnuts are sold here")
+    assert ids(await search(site, "chestnut")) == [event_id]
+    assert ids(await search(site, "here chest")) == [event_id]
+    assert ids(await search(site, "nuts")) == []
+    assert ids(await search(site, "so")) == []  # two letters begin too many words
+    assert ids(await search(site, '"are sol"')) == []
+
+
 async def test_phrases_names_topics_and_edits_are_found(site: WholeSite) -> None:
     room_id = await site.room(name="The red lion", topic="Foxes and lions")
     said = await site.send(room_id, "a quick red fox")
