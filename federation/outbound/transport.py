@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -74,8 +75,9 @@ class Transport(Protocol):
         ...
 
 
+@cache
 def ssl_context(ca_files: tuple[str, ...], verify: bool) -> ssl.SSLContext:
-    """The system's authorities and those of `ca_files` (PEM)."""
+    """The system's authorities and those of `ca_files` (PEM). Reading them takes a while: all clients share one."""
     context = ssl.create_default_context()
     for path in ca_files:
         context.load_verify_locations(cafile=path)

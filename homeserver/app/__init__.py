@@ -30,6 +30,7 @@ async def serve(config: Config, worker: int | None) -> None:
     server = Server(base, share_ports=worker is not None)
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
+    gc.enable()  # `hearth run` has it off until here
     try:
         await server.start()
         log.info("serving %s at %s", config.server.name, ", ".join(server.http.addresses))
