@@ -3,7 +3,16 @@
 from typing import Any
 
 from homeserver.config.account_sections import Sessions as SessionsConfig
-from homeserver.errors import Exclusive, Forbidden, InvalidParam, MissingParam, MissingToken, Unknown, UnknownToken
+from homeserver.errors import (
+    AppserviceLoginUnsupported,
+    Exclusive,
+    Forbidden,
+    InvalidParam,
+    MissingParam,
+    MissingToken,
+    Unknown,
+    UnknownToken,
+)
 from homeserver.services.accounts import Accounts
 from homeserver.services.appservices import Appservice, Appservices
 from homeserver.services.logins import DeviceWish, Logins
@@ -119,6 +128,8 @@ class LoginHandlers:
 
     async def _appservice_user(self, request: Request) -> str:
         appservice = self._appservice(request)
+        if appservice.manages_devices:
+            raise AppserviceLoginUnsupported("This application service makes the devices of its users itself")
         user_id = self._password_login.named_user(request.body)
         if not appservice.may_act_as(user_id):
             raise Exclusive("This user lies outside the namespaces of the application service")

@@ -2,10 +2,20 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import ScalarSelect, func, or_, select
 
 from storage.database import Read, Write
-from storage.tables import appservice_queues, events
+from storage.tables import (
+    appservice_queues,
+    device_keys,
+    events,
+    memberships,
+    receipts,
+    rooms,
+    state_changes,
+    to_device,
+    users,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +60,57 @@ async def events_after(tx: Read, after: int, upto: int, limit: int) -> list[tupl
         .limit(limit)
     )
     return [(row.position, row.event_nid) for row in await tx.fetch_all(statement)]
+
+
+async def member_changes_after(tx: Read, room_nid: int, after: int) -> list[tuple[str, int | None]]:
+    """(user id, event_nid of the member event before) of each change of a member of a room after a position, in
+    order."""
+    table = state_changes.c
+    statement = (
+        select(table.state_key, table.previous_event_nid)
+        .where(table.room_nid == room_nid, table.position > after, table.type == "m.room.member")
+        .order_by(table.position)
+    )
+    return [(row.state_key, row.previous_event_nid) for row in await tx.fetch_all(statement)]
+
+
+# --- what hints would have said: read when a process takes the work up, and of its own users only
+
+
+async def receipts_after(tx: Read, appservice_id: str, sender: str, after: int) -> dict[str, int]:
+    """Rooms with users of an application service → the first receipt's position there after a position."""
+    own_rooms = (
+        select(memberships.c.room_nid)
+        .where(memberships.c.membership == "join", memberships.c.user_id.in_(_own(appservice_id, sender)))
+        .distinct()
+    )
+    statement = (
+        select(rooms.c.room_id, func.min(receipts.c.position).label("first"))
+        .join(rooms, rooms.c.room_nid == receipts.c.room_nid)
+        .where(receipts.c.room_nid.in_(own_rooms), receipts.c.position > after)
+        .group_by(rooms.c.room_id)
+    )
+    return {row.room_id: row.first for row in await tx.fetch_all(statement)}
+
+
+async def messages_after(tx: Read, appservice_id: str, sender: str, after: int) -> dict[str, int]:
+    """Users of an application service → the position of the first message to a device of theirs after a position."""
+    table = to_device.c
+    statement = (
+        select(table.user_id, func.min(table.position).label("first"))
+        .where(table.user_id.in_(_own(appservice_id, sender)), table.position > after)
+        .group_by(table.user_id)
+    )
+    return {row.user_id: row.first for row in await tx.fetch_all(statement)}
+
+
+async def devices_with_keys(tx: Read, appservice_id: str, sender: str) -> list[tuple[str, str]]:
+    """(user id, device id) of the devices of an application service's users that have keys."""
+    table = device_keys.c
+    statement = select(table.user_id, table.device_id).where(table.user_id.in_(_own(appservice_id, sender)))
+    return [(row.user_id, row.device_id) for row in await tx.fetch_all(statement)]
+
+
+def _own(appservice_id: str, sender: str) -> ScalarSelect[str]:
+    of_users = or_(users.c.appservice_id == appservice_id, users.c.user_id == sender)
+    return select(users.c.user_id).where(of_users).scalar_subquery()

@@ -1,8 +1,9 @@
 """Rooms and their heads: versions, extremities, servers, threads."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from storage.database import AnyRow, Read, Write
 from storage.tables import (
@@ -11,6 +12,7 @@ from storage.tables import (
     event_bodies,
     events,
     forward_extremities,
+    network_rooms,
     room_hosts,
     room_threads,
     rooms,
@@ -73,12 +75,49 @@ async def set_public(tx: Write, room_id: str, is_public: bool) -> None:
     await tx.execute(rooms.update().where(rooms.c.room_id == room_id).values(is_public=is_public))
 
 
-async def public_rooms(tx: Read, *, after: tuple[int, int] | None, forwards: bool, limit: int) -> Sequence[AnyRow]:
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network that an application service bridges to, and lists rooms for."""
+
+    appservice_id: str
+    network_id: str
+
+
+EVERY_NETWORK = Network("", "")
+"""All there are, this server itself included."""
+
+
+def set_listed(tx: Write, network: Network, room_nid: int, is_listed: bool) -> None:
+    """Put off: show the room in the directory of a network, or do not."""
+    key = {"appservice_id": network.appservice_id, "network_id": network.network_id, "room_nid": room_nid}
+    tx.delete(network_rooms, **key)
+    if is_listed:
+        tx.insert(network_rooms, **key)
+
+
+def _published(network: Network | None) -> ColumnElement[bool]:
+    listed = select(network_rooms.c.room_nid).where(network_rooms.c.room_nid == rooms.c.room_nid)
+    if network is None:
+        published: ColumnElement[bool] = rooms.c.is_public.is_(True)
+    elif network == EVERY_NETWORK:
+        published = or_(rooms.c.is_public.is_(True), listed.exists())
+    else:
+        of_network = and_(
+            network_rooms.c.appservice_id == network.appservice_id, network_rooms.c.network_id == network.network_id
+        )
+        published = listed.where(of_network).exists()
+    return and_(published, rooms.c.joined_count > 0)
+
+
+async def public_rooms(
+    tx: Read, *, after: tuple[int, int] | None, forwards: bool, limit: int, network: Network | None = None
+) -> Sequence[AnyRow]:
     """Published rooms that somebody is in, the largest first: at most `limit` beyond `after` (joined_count, room_nid).
 
-    Backwards, the rooms before it, the nearest first. Rows are those of `rooms`.
+    Backwards, the rooms before it, the nearest first. Rows are those of `rooms`. `network`: whose directory it is;
+    None for this server's own.
     """
-    statement = select(rooms).where(rooms.c.is_public.is_(True), rooms.c.joined_count > 0)
+    statement = select(rooms).where(_published(network))
     count, nid = rooms.c.joined_count, rooms.c.room_nid
     if forwards:
         statement = statement.order_by(count.desc(), nid)
@@ -91,9 +130,9 @@ async def public_rooms(tx: Read, *, after: tuple[int, int] | None, forwards: boo
     return await tx.fetch_all(statement.limit(limit))
 
 
-async def count_public_rooms(tx: Read) -> int:
+async def count_public_rooms(tx: Read, network: Network | None = None) -> int:
     """How many rooms `public_rooms` has in all."""
-    statement = select(func.count()).select_from(rooms).where(rooms.c.is_public.is_(True), rooms.c.joined_count > 0)
+    statement = select(func.count()).select_from(rooms).where(_published(network))
     return int(await tx.fetch_value(statement))
 
 

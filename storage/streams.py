@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Stream(StrEnum):
-    """Durable streams share the one commit-ordered log; the last three are never stored: their news is the payload."""
+    """Durable streams share the one commit-ordered log; the last four are never stored: their news is the payload."""
 
     EVENTS = "events"  # keys: room id; payload in the process that wrote it: StoredEvent
     RECEIPTS = "receipts"  # keys: room id
@@ -19,4 +19,5 @@ class Stream(StrEnum):
     CACHES = "caches"  # keys: what other processes must forget, as "kind:key"
     TYPING = "typing"
     PRESENCE = "presence"
+    APPSERVICE_SOCKETS = "appservice_sockets"  # keys: an application service that connected to another process
     FEDERATION_CONTACT = "federation_contact"  # keys: servers that were just heard from

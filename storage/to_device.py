@@ -1,6 +1,6 @@
 """Messages that wait for their device. They are read in the order of their arrival (`ordinal`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select, update
@@ -21,6 +21,17 @@ class Message:
     message: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceMessage:
+    """A message and whom it is for."""
+
+    user_id: str
+    device_id: str
+    ordinal: int
+    position: int
+    message: bytes
+
+
 def put(tx: Write, position: Position, user_id: str, device_id: str, message: bytes) -> None:
     """Put off: a message for a device. `position` is of `Stream.TO_DEVICE` with the user among its keys."""
     tx.insert(to_device, user_id=user_id, device_id=device_id, ordinal=position, position=position, message=message)
@@ -38,6 +49,23 @@ async def pending(tx: Read, user_id: str, device_id: str, since: int, upto: int,
     return [Message(row.ordinal, bytes(row.message)) for row in await tx.fetch_all(statement)]
 
 
+async def of_users(tx: Read, first: Mapping[str, int], limit: int) -> list[DeviceMessage]:
+    """The messages to all devices of users, from the position on that `first` gives for each: the oldest `limit`."""
+    table, user_ids, found = to_device.c, sorted(first), list[DeviceMessage]()
+    columns = (table.user_id, table.device_id, table.ordinal, table.position, table.message)
+    for start in range(0, len(user_ids), 500):
+        part = user_ids[start : start + 500]
+        earliest = min(first[user_id] for user_id in part)
+        statement = select(*columns).where(table.user_id.in_(part), table.position >= earliest)
+        rows = await tx.fetch_all(statement.order_by(table.position, table.ordinal).limit(limit))
+        found += [
+            DeviceMessage(row.user_id, row.device_id, row.ordinal, row.position, bytes(row.message))
+            for row in rows
+            if row.position >= first[row.user_id]
+        ]
+    return sorted(found, key=lambda message: (message.position, message.ordinal))[:limit]
+
+
 async def postpone(tx: Write, user_id: str, device_id: str, after: int, upto: int) -> None:
     """Give the messages that arrived after the ordinal `after` and are at positions up to `upto` one position at the
     end of the log; their order stays."""
@@ -52,6 +80,13 @@ async def delete_up_to(tx: Write, user_id: str, device_id: str, position: int) -
     """Forget the messages up to a position; returns how many."""
     table = to_device.c
     gone = (table.user_id == user_id, table.device_id == device_id, table.position <= position)
+    return await tx.execute(delete(to_device).where(*gone))
+
+
+async def delete_up_to_ordinal(tx: Write, user_id: str, device_id: str, ordinal: int) -> int:
+    """Forget the messages that arrived up to an ordinal; returns how many."""
+    table = to_device.c
+    gone = (table.user_id == user_id, table.device_id == device_id, table.ordinal <= ordinal)
     return await tx.execute(delete(to_device).where(*gone))
 
 

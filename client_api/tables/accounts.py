@@ -211,4 +211,12 @@ ACCOUNTS: tuple[Endpoint, ...] = (
         Auth.APPSERVICE,
         body="pingAppservice",
     ),
+    Endpoint(
+        "updateAppserviceRoomDirectoryVisibility",
+        "PUT",
+        "/_matrix/client/v3/directory/list/appservice/{networkId}/{roomId}",
+        AppserviceHandlers.list_room,
+        Auth.APPSERVICE,
+        body="updateAppserviceRoomDirectoryVisibility",
+    ),
 )

@@ -4,12 +4,17 @@ from dataclasses import dataclass
 
 from client_api.appservices import AppserviceHandlers
 from federation.outbound.transport import ssl_context
+from homeserver.app.accounts import AccountServices
+from homeserver.app.encryption import EncryptionServices
 from homeserver.app.foundation import Foundation
-from homeserver.app.rooms import RoomReading
+from homeserver.app.rooms import RoomReading, RoomWriting
+from homeserver.app.telling import Telling
 from homeserver.runtime.http_client import HttpClient
 from homeserver.services.appservice_ping import AppservicePing
+from homeserver.services.appservice_queries import AppserviceQueries, AskingGate
 from homeserver.services.appservice_sender import AppserviceSender
-from homeserver.services.appservices import Appservices
+from homeserver.services.appservice_transactions import Transactions
+from homeserver.services.invited_users import LocalUsers
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +35,40 @@ class AppserviceServices:
         await self.http.close()
 
 
-def build_appservices(base: Foundation, reading: RoomReading, appservices: Appservices) -> AppserviceServices:
-    """The rooms are only read."""
+def build_appservices(
+    base: Foundation,
+    reading: RoomReading,
+    writing: RoomWriting,
+    telling: Telling,
+    encryption: EncryptionServices,
+    accounts: AccountServices,
+    local_users: LocalUsers,
+) -> AppserviceServices:
+    """Those who look for local names learn whom to ask about unknown ones."""
+    appservices = accounts.appservices
     config = base.config.federation
     tls = ssl_context(config.ca_files, config.verify_certificates) if any(a.url for a in appservices.all) else None
     http = HttpClient(tls=tls)
+    transactions = Transactions(
+        base.database, reading.events, reading.heads, telling.typing, telling.presence, encryption.counts
+    )
     sender = AppserviceSender(
         base.database,
-        reading.events,
-        reading.heads,
         appservices,
+        transactions,
         http,
         base.clock,
         base.randomness,
         base.tasks,
         process_name=base.process_name,
     )
-    return AppserviceServices(http, sender, AppserviceHandlers(AppservicePing(http, base.clock)))
+    if appservices.all:
+        telling.typing.listeners.append(sender.somebody_typed)
+    queries = AppserviceQueries(base.database, appservices, http)
+    if appservices.all:
+        writing.directory.unknown = queries
+        writing.membership.invites = AskingGate(queries, writing.membership.invites)
+        accounts.profiles.unknown = queries
+        local_users.unknown = queries
+    handlers = AppserviceHandlers(AppservicePing(http, base.clock), sender, writing.directory)
+    return AppserviceServices(http, sender, handlers)

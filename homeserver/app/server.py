@@ -92,13 +92,14 @@ class Server:
             self.encryption.counts,
             self.accounts.device_lists,
         )
+        local_users = LocalUsers(base.database, self.writing.membership.invites)
         self.federation = build_federation(
             base,
             self.outside,
             self.reading,
             self.writing,
             self.telling,
-            LocalUsers(base.database, self.writing.membership.invites),
+            local_users,
             self.encryption.to_device,
             self.encryption.remote_lists,
         )
@@ -113,7 +114,15 @@ class Server:
             self.accounts.profiles,
         )
         self.extras = build_extras(base, self.reading)
-        self.appservices = build_appservices(base, self.reading, self.accounts.appservices)
+        self.appservices = build_appservices(
+            base,
+            self.reading,
+            self.writing,
+            self.telling,
+            self.encryption,
+            self.accounts,
+            local_users,
+        )
         self.features = build_features(base, self.accounts.appservices, self.appservices)
         self.dispatcher = Dispatcher(
             (*CLIENT_ENDPOINTS, *(FEDERATION_ENDPOINTS if config.federation.enabled else ())),

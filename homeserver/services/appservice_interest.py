@@ -3,18 +3,26 @@
 from homeserver.core.events import MEMBER
 from homeserver.services.appservices import Appservice
 from homeserver.services.bounded_cache import BoundedCache
-from homeserver.services.events import StoredEvent
+from homeserver.services.events import Events, StoredEvent
 from homeserver.services.room_heads import RoomHeads
-from storage import room_aliases
+from storage import appservice_queues, memberships, room_aliases
 from storage.database import Database
 
 
 class Interest:
-    """To be asked of every event in the order of the log: who of its users is in which room is kept up that way."""
+    """To be asked of every event in the order of the log: who of its users is in which room is kept up that way.
 
-    def __init__(self, appservice: Appservice, database: Database, heads: RoomHeads, *, rooms: int = 10_000) -> None:
+    `after` is the place in the log that it was asked up to: rooms that it looks at for the first time are seen as they
+    were there, however much has happened since.
+    """
+
+    def __init__(
+        self, appservice: Appservice, database: Database, events: Events, heads: RoomHeads, *, rooms: int = 10_000
+    ) -> None:
+        self.after = 0
         self._appservice = appservice
         self._database = database
+        self._events = events
         self._heads = heads
         self._members: BoundedCache[str, set[str]] = BoundedCache(rooms)
 
@@ -37,14 +45,45 @@ class Interest:
             or (bool(appservice.namespaces["aliases"]) and await self._covers_alias(event.room_id))
         )
 
+    async def covers_room(self, room_id: str) -> bool:
+        """Whether what passes in the room concerns it: one of its users is there, or it wants the room itself."""
+        return (
+            bool(await self._members_of(room_id))
+            or self._appservice.covers("rooms", room_id)
+            or (bool(self._appservice.namespaces["aliases"]) and await self._covers_alias(room_id))
+        )
+
+    async def covers_user(self, user_id: str) -> bool:
+        """Whether news of the user concern it: one of its own, or somebody who shares a room with one of them."""
+        if self._appservice.may_act_as(user_id):
+            return True
+        async with self._database.read() as tx:
+            room_ids = await memberships.joined_room_ids(tx, user_id)
+        for room_id in room_ids:
+            if await self.covers_room(room_id):
+                return True
+        return False
+
     async def _members_of(self, room_id: str) -> set[str]:
         """Those of its users who are joined. Not the shared memory of the head: this follows the events one by one."""
         members = self._members.get(room_id)
         if members is None:
-            head = await self._heads.get(room_id)
-            joined = () if head is None else head.joined
-            members = {user_id for user_id in joined if self._appservice.may_act_as(user_id)}
+            members = await self._load(room_id)
             self._members.put(room_id, members)
+        return members
+
+    async def _load(self, room_id: str) -> set[str]:
+        head = await self._heads.get(room_id)
+        if head is None:
+            return set()
+        members = {user_id for user_id in head.joined if self._appservice.may_act_as(user_id)}
+        async with self._database.read() as tx:
+            changes = await appservice_queues.member_changes_after(tx, head.room_nid, self.after)
+        before = {user_id: nid for user_id, nid in reversed(changes) if self._appservice.may_act_as(user_id)}
+        stored = await self._events.get_many_by_nid([nid for nid in before.values() if nid is not None])
+        for user_id, nid in before.items():
+            was_joined = nid in stored and stored[nid].event.membership == "join"
+            (members.add if was_joined else members.discard)(user_id)
         return members
 
     async def _covers_alias(self, room_id: str) -> bool:

@@ -1,13 +1,14 @@
 """Tells application services what happens: transactions, one after the other, until each has arrived.
 
-How far each has got is durable, and a transaction that was once tried is tried again with the same events under the
-same id, also by another process. https://spec.matrix.org/v1.19/application-service-api/#pushing-events
+How far each has got is durable, and a transaction with events that was once tried is tried again with the same events
+under the same id, also by another process. They go to its URL, or over the WebSocket that it has opened to any of the
+processes. https://spec.matrix.org/v1.19/application-service-api/#pushing-events
 """
 
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
@@ -16,11 +17,10 @@ from homeserver.runtime.clock import Clock
 from homeserver.runtime.http_client import HttpClient, HttpFailure
 from homeserver.runtime.random import Randomness
 from homeserver.runtime.tasks import Tasks
-from homeserver.services.appservice_interest import Interest
+from homeserver.services.appservice_news import NewsCollector
+from homeserver.services.appservice_queue import NotTaken, Queue, TransactionSocket
+from homeserver.services.appservice_transactions import Transaction, Transactions
 from homeserver.services.appservices import Appservice, Appservices
-from homeserver.services.client_events import serialise
-from homeserver.services.events import Events, StoredEvent
-from homeserver.services.room_heads import RoomHeads
 from storage import appservice_queues
 from storage.appservice_queues import QueueRow
 from storage.database import Database, Write
@@ -29,37 +29,25 @@ from storage.streams import Stream
 
 log = logging.getLogger(__name__)
 
-MAX_EVENTS: Final = 100
-LEASE: Final = "appservices"
 LEASE_MS: Final = 10_000
 STEP_S: Final = 1.0
 RETRY_MIN_S: Final = 1.0
 RETRY_MAX_S: Final = 300.0
+# How long a process that was asked to leave an application service to another one does so before it tries again.
+_AWAY_MS: Final = 3_000
 # How far an application service that nothing concerns may get ahead of what is written down.
 _UNWRITTEN: Final = 5_000
 
 
-@dataclass(slots=True)
-class _Queue:
-    """`row` is what is true, `written` what the database knows; `pause_s` grows while the other side fails."""
-
-    appservice: Appservice
-    interest: Interest
-    row: QueueRow
-    written: QueueRow
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    pause_s: float = 0.0
-
-
 class AppserviceSender:
-    """One per process; of several processes the one that holds the lease sends, the others wait to take over."""
+    """One per process. Each application service is told by the process that holds its lease: that to which it has
+    connected, or else any that can reach its URL."""
 
     def __init__(
         self,
         database: Database,
-        events: Events,
-        heads: RoomHeads,
         appservices: Appservices,
+        transactions: Transactions,
         http: HttpClient,
         clock: Clock,
         randomness: Randomness,
@@ -68,138 +56,230 @@ class AppserviceSender:
         process_name: str = "main",
     ) -> None:
         self._database = database
-        self._events = events
-        self._heads = heads
-        self._appservices = [appservice for appservice in appservices.all if appservice.url is not None]
+        self._transactions = transactions
         self._http = http
         self._clock = clock
         self._randomness = randomness
         self._tasks = tasks
         self._process_name = process_name
-        self._queues: list[_Queue] = []
-        self._running: list[asyncio.Task[None]] = []
-        self._lease_until = 0
+        self._queues = {
+            one.id: Queue(one, transactions.interest(one), NewsCollector(one)) for one in appservices.all
+        }
 
     async def start(self) -> None:
-        """Take up the work where it was left, or stand by. Without application services that listen there is none."""
-        if self._appservices:
-            self._database.bus.subscribe(self._on_hints, self._wake_all)
+        """Take up the work where it was left, or stand by. Without application services there is none."""
+        if self._queues:
+            self._database.bus.subscribe(self._on_hints, self._look_at_everything)
             await self._step()
             self._tasks.loop("application services", self._step, every_s=STEP_S, clock=self._clock)
 
     async def stop(self) -> None:
         """Note how far each has got, and let another process go on."""
-        self._stand_by()
-        await self._store([queue for queue in self._queues if queue.row != queue.written])
-        if self._lease_until and self._database.is_shared:
-            await self._database.write(lambda tx: give_up_lease(tx, LEASE, self._process_name))
+        for queue in self._queues.values():
+            async with queue.lock:
+                await self._stand_by(queue)
+
+    def try_again(self, appservice: Appservice) -> None:
+        """It shows that it is there: do not wait longer for it."""
+        self._queues[appservice.id].end_pause()
+
+    def somebody_typed(self, room_id: str) -> None:
+        """Somebody began or stopped to type in a room."""
+        for queue in self._queues.values():
+            if queue.is_running and queue.news.note_typing(room_id):
+                queue.wake.set()
+
+    # --- WebSockets
+
+    async def connected(self, appservice: Appservice, socket: TransactionSocket) -> None:
+        """It has opened a connection to this process, which is the way to it from now on."""
+        queue = self._queues[appservice.id]
+        old, queue.socket = queue.socket, socket
+        queue.stays_away_until = 0
+        if old is not None:
+            await old.replaced()
+        queue.end_pause()
+        await self._step_of(queue)
+
+    async def disconnected(self, appservice: Appservice, socket: TransactionSocket) -> None:
+        """That connection is closed."""
+        queue = self._queues[appservice.id]
+        if queue.socket is socket:
+            queue.socket = None
+            if appservice.url is None:
+                async with queue.lock:
+                    await self._stand_by(queue)
+
+    async def _leave_to(self, queue: Queue) -> None:
+        """It has connected to another process."""
+        socket, queue.socket = queue.socket, None
+        queue.stays_away_until = self._clock.now_ms() + _AWAY_MS
+        if socket is not None:
+            await socket.replaced()
+        async with queue.lock:
+            await self._stand_by(queue)
+
+    # --- who sends
 
     async def _step(self) -> None:
-        """Hold the lease, and take up the work once it is held."""
-        if not await self._holds_lease():
-            self._stand_by()
-        elif not self._running or any(task.done() for task in self._running):
-            self._stand_by()
-            self._queues = [await self._load(appservice) for appservice in self._appservices]
-            self._running = [
-                self._tasks.start(f"application service {queue.appservice.id}", self._run(queue))
-                for queue in self._queues
-            ]
+        for queue in self._queues.values():
+            await self._step_of(queue)
 
-    async def _holds_lease(self) -> bool:
-        now = self._clock.now_ms()
-        if not self._database.is_shared or self._lease_until - now > LEASE_MS // 2:
-            return True
-        try:
-            fence = await self._database.write(lambda tx: take_lease(tx, LEASE, self._process_name, now, LEASE_MS))
-        except LeaseTaken:
-            fence = None
-        self._lease_until = 0 if fence is None else now + LEASE_MS
-        return fence is not None
+    async def _step_of(self, queue: Queue) -> None:
+        """Hold the lease where there is a way to the application service, and take up the work once it is held."""
+        if queue.is_running and not self._database.is_shared:
+            return
+        async with queue.lock:
+            if not queue.has_way or not await self._holds_lease(queue):
+                await self._stand_by(queue)
+            elif not queue.is_running:
+                row = queue.row or await self._load(queue.appservice)
+                queue.row, queue.news.waiting.is_whole = row, True
+                queue.task = self._tasks.start(f"application service {queue.appservice.id}", self._run(queue, row))
 
-    def _stand_by(self) -> None:
-        for task in self._running:
-            task.cancel()
-        self._running = []
-
-    async def _load(self, appservice: Appservice) -> _Queue:
+    async def _load(self, appservice: Appservice) -> QueueRow:
         """Where it was left; one that was never told anything begins with what happens from now on."""
         async with self._database.read() as tx:
             row = await appservice_queues.queue_of(tx, appservice.id)
         if row is None:
             row = QueueRow(appservice.id, self._database.position)
-        queue = _Queue(appservice, Interest(appservice, self._database, self._heads), row, row)
-        queue.wake.set()
-        return queue
+            await self._database.write(lambda tx: _put(tx, row))
+        return row
 
-    async def _run(self, queue: _Queue) -> None:
+    async def _holds_lease(self, queue: Queue) -> bool:
+        now = self._clock.now_ms()
+        if not self._database.is_shared or queue.lease_until - now > LEASE_MS // 2:
+            return True
+        if now < queue.stays_away_until:
+            return False
+        name = _lease(queue)
+        try:
+            fence = await self._database.write(lambda tx: take_lease(tx, name, self._process_name, now, LEASE_MS))
+        except LeaseTaken:
+            fence = None
+        queue.lease_until = 0 if fence is None else now + LEASE_MS
+        if fence is None and queue.socket is not None:
+            hint = Hint(Stream.APPSERVICE_SOCKETS, 0, (queue.appservice.id,), {"process": self._process_name})
+            self._database.bus.publish([hint])
+        return fence is not None
+
+    async def _stand_by(self, queue: Queue) -> None:
+        task, queue.task = queue.task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        await self._store(queue)
+        queue.row = queue.written = None
+        if queue.lease_until and self._database.is_shared:
+            queue.lease_until = 0
+            name = _lease(queue)
+            await self._database.write(lambda tx: give_up_lease(tx, name, self._process_name))
+
+    # --- sending
+
+    async def _run(self, queue: Queue, row: QueueRow) -> None:
+        if row.pending_position is not None:
+            transaction = await self._transactions.repeated(row, queue.interest)
+            if transaction.events:
+                await self._deliver(queue, str(row.txn_id), transaction)
+            row = queue.row = replace(row, sent_position=transaction.upto, pending_position=None)
         while True:
+            while row.sent_position < self._database.position or queue.news.waiting:
+                row = await self._advance(queue, row)
             await queue.wake.wait()
             queue.wake.clear()
-            while queue.row.pending_position is not None or queue.row.sent_position < self._database.position:
-                await self._advance(queue)
 
-    async def _advance(self, queue: _Queue) -> None:
-        """Tell of the next events, or find that they concern it not."""
-        row = queue.row
-        is_repeated = row.pending_position is not None
-        upto = self._database.position if row.pending_position is None else row.pending_position
-        async with self._database.read() as tx:
-            found = await appservice_queues.events_after(tx, row.sent_position, upto, MAX_EVENTS)
-        if len(found) == MAX_EVENTS:
-            upto = found[-1][0]
-        stored = await self._events.get_many_by_nid([nid for _, nid in found])
-        concerning = [stored[nid] for _, nid in found if nid in stored and await queue.interest.covers(stored[nid])]
-        if concerning:
-            if not is_repeated:
-                queue.row = replace(row, pending_position=upto, txn_id=row.txn_id + 1)
-                await self._store([queue])
-            await self._deliver(queue, concerning)
-        queue.row = replace(queue.row, sent_position=upto, pending_position=None)
-        if upto - queue.written.sent_position > _UNWRITTEN:
-            await self._store([queue])
+    async def _advance(self, queue: Queue, row: QueueRow) -> QueueRow:
+        """Tell of what comes next, or find that it concerns it not. Returns how far it is then."""
+        upto, news = self._database.position, queue.news.take()
+        transaction, left = await self._transactions.next(queue.appservice, row, upto, queue.interest, news)
+        queue.news.put_back(left)
+        if transaction.events:
+            row = replace(row, pending_position=transaction.upto, txn_id=row.txn_id + 1)
+            queue.row = row
+            await self._store(queue)
+            await self._deliver(queue, str(row.txn_id), transaction)
+        elif not transaction.is_empty:
+            # Nothing here is told again after a restart, so that its id need not be remembered.
+            queue.volatile += 1
+            await self._deliver(queue, f"{self._process_name}-{queue.volatile}", transaction)
+        queue.row = row = replace(row, sent_position=transaction.upto, pending_position=None)
+        if queue.written is None or transaction.upto - queue.written.sent_position > _UNWRITTEN:
+            await self._store(queue)
+        return row
 
-    async def _deliver(self, queue: _Queue, events: Sequence[StoredEvent]) -> None:
+    async def _deliver(self, queue: Queue, txn_id: str, transaction: Transaction) -> None:
         """Returns when the transaction has arrived, however long that takes."""
-        appservice = queue.appservice
-        url = f"{appservice.url}/_matrix/app/v1/transactions/{quote(str(queue.row.txn_id), safe='')}"
-        body = b'{"events":[' + b",".join(serialise(stored) for stored in events) + b"]}"
+        inside = transaction.inside()
         while True:
             try:
-                answer = await self._http.send("PUT", url, body, token=appservice.hs_token)
-                if answer.is_success:
-                    queue.pause_s = 0.0
-                    return
-                fault = f"it answered with {answer.status}"
-            except HttpFailure as error:
-                fault = str(error)
+                await self._attempt(queue, txn_id, inside)
+                break
+            except (NotTaken, HttpFailure) as error:
+                fault = error
             queue.pause_s = min(max(queue.pause_s * 2, RETRY_MIN_S), RETRY_MAX_S)
             log.warning(
-                "application service %s did not take transaction %d (%s); again in %.0f s",
-                appservice.id,
-                queue.row.txn_id,
+                "application service %s did not take transaction %s (%s); again in %.0f s",
+                queue.appservice.id,
+                txn_id,
                 fault,
                 queue.pause_s,
             )
-            await self._clock.sleep(self._randomness.jitter(queue.pause_s))
+            await self._pause(queue)
+        queue.pause_s = 0.0
+        await self._transactions.arrived(queue.appservice, transaction.messages)
 
-    async def _store(self, queues: Sequence[_Queue]) -> None:
-        if not queues:
+    async def _attempt(self, queue: Queue, txn_id: str, inside: bytes) -> None:
+        """Raises NotTaken, HttpFailure."""
+        appservice = queue.appservice
+        if queue.socket is not None:
+            await queue.socket.deliver(txn_id, inside)
             return
-        rows = [queue.row for queue in queues]
+        if appservice.url is None:
+            raise NotTaken("it is not connected")
+        url = f"{appservice.url}/_matrix/app/v1/transactions/{quote(txn_id, safe='')}"
+        answer = await self._http.send("PUT", url, b"{%b}" % inside, token=appservice.hs_token)
+        if not answer.is_success:
+            raise NotTaken(f"it answered with {answer.status}")
 
-        async def operation(tx: Write) -> None:
-            for row in rows:
-                appservice_queues.store(tx, row)
+    async def _pause(self, queue: Queue) -> None:
+        """A while, or until there is a sign that it is back."""
+        sleep = self._clock.sleep(self._randomness.jitter(queue.pause_s))
+        queue.pause = self._tasks.start(f"pause of application service {queue.appservice.id}", sleep)
+        try:
+            await asyncio.wait([queue.pause])
+        finally:
+            queue.pause.cancel()
+            queue.pause = None
 
-        await self._database.write(operation)
-        for queue, row in zip(queues, rows, strict=True):
-            queue.written = row
+    async def _store(self, queue: Queue) -> None:
+        row = queue.row
+        if row is None or row == queue.written:
+            return
+        await self._database.write(lambda tx: _put(tx, row))
+        queue.written = row
+
+    # --- news
 
     def _on_hints(self, hints: Sequence[Hint]) -> None:
-        if any(hint.stream == Stream.EVENTS for hint in hints):
-            self._wake_all()
+        for queue in self._queues.values():
+            if queue.is_running and queue.news.note(hints):
+                queue.wake.set()
+        for hint in hints:
+            if hint.stream == Stream.APPSERVICE_SOCKETS and hint.payload["process"] != self._process_name:
+                queue = self._queues.get(hint.keys[0])
+                if queue is not None:
+                    self._tasks.start("leave an application service to another process", self._leave_to(queue))
 
-    def _wake_all(self) -> None:
-        for queue in self._queues:
+    def _look_at_everything(self) -> None:
+        for queue in self._queues.values():
+            queue.news.waiting.is_whole = True
             queue.wake.set()
+
+
+async def _put(tx: Write, row: QueueRow) -> None:
+    appservice_queues.store(tx, row)
+
+
+def _lease(queue: Queue) -> str:
+    return f"appservice {queue.appservice.id}"

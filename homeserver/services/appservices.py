@@ -3,18 +3,22 @@
 Registration files are those of application-service-api §Registration: https://spec.matrix.org/v1.19/application-service-api/#registration.
 """
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import quote
 
 import yaml
 
-from homeserver.core.identifiers import is_valid_new_localpart
-
 Kind = Literal["users", "aliases", "rooms"]
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 _KINDS: Final[tuple[Kind, ...]] = ("users", "aliases", "rooms")
+# A bridge that only speaks the WebSocket writes this where its URL would stand.
+_NO_URL: Final = ("", "websocket")
+_UNSTABLE_EPHEMERAL: Final = "de.sorunome.msc2409.push_ephemeral"
 
 
 class InvalidRegistration(ValueError):
@@ -31,7 +35,12 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Appservice:
-    """One application service. `url` is None for one that only sends; `sender` is the user it acts as by itself."""
+    """One application service. `sender` is the user it acts as by itself.
+
+    `url` is None for one that only sends, or that fetches what happens over a WebSocket. `receives_device_news`: it
+    is told of keys and device lists, and messages to devices of its users are its alone to take (proposal 3202).
+    `manages_devices`: it makes the devices of its users itself and never logs in (proposal 4190).
+    """
 
     id: str
     url: str | None
@@ -41,20 +50,42 @@ class Appservice:
     namespaces: Mapping[Kind, Sequence[Namespace]]
     rate_limited: bool = True
     receives_ephemeral: bool = False
+    receives_unstable_ephemeral: bool = False
     protocols: tuple[str, ...] = ()
     receives_device_news: bool = False
+    manages_devices: bool = False
+    addresses: tuple[IpNetwork, ...] = ()
+
+    @property
+    def wants_ephemeral(self) -> bool:
+        """Whether it is told of what passes: typing, receipts, presence; and of messages to devices."""
+        return self.receives_ephemeral or self.receives_unstable_ephemeral
 
     def covers(self, kind: Kind, name: str) -> bool:
-        """Whether the name lies in one of the namespaces."""
-        return any(namespace.pattern.match(name) for namespace in self.namespaces[kind])
+        """Whether the name lies in one of the namespaces. Users of other servers never do."""
+        return any(n.pattern.match(name) for n in self.namespaces[kind]) and (kind != "users" or self._is_local(name))
 
     def owns(self, kind: Kind, name: str) -> bool:
         """Whether nobody else may have the name."""
-        return any(n.exclusive and n.pattern.match(name) for n in self.namespaces[kind])
+        found = any(n.exclusive and n.pattern.match(name) for n in self.namespaces[kind])
+        return found and (kind != "users" or self._is_local(name))
 
     def may_act_as(self, user_id: str) -> bool:
         """Whether it may do things in this user's name."""
         return user_id == self.sender or self.covers("users", user_id)
+
+    def may_ask_from(self, ip: str) -> bool:
+        """Whether its token counts from this address: its registration may name those that it is at."""
+        if not self.addresses:
+            return True
+        try:
+            address = ipaddress.ip_address(ip)
+        except ValueError:
+            return False
+        return any(address in network for network in self.addresses)
+
+    def _is_local(self, user_id: str) -> bool:
+        return user_id.partition(":")[2] == self.sender.partition(":")[2]
 
 
 class Appservices:
@@ -87,6 +118,10 @@ class Appservices:
                 return appservice
         return None
 
+    def covering(self, kind: Kind, name: str) -> list[Appservice]:
+        """Those that have the name in a namespace and can be asked about it."""
+        return [appservice for appservice in self.all if appservice.url and appservice.covers(kind, name)]
+
 
 def read_registration(text: str, server_name: str, place: str = "registration") -> Appservice:
     """Parse one registration file. Raises InvalidRegistration, with `place` in its message."""
@@ -103,21 +138,22 @@ def read_registration(text: str, server_name: str, place: str = "registration") 
     url = values.get("url")
     if "url" not in values or not (url is None or isinstance(url, str)):
         raise InvalidRegistration(f"{place}: url must be a string, or null")
-    if not is_valid_new_localpart(values["sender_localpart"]):
+    if quote(values["sender_localpart"]) != values["sender_localpart"]:
         raise InvalidRegistration(f"{place}: sender_localpart is not valid in a user id")
     return Appservice(
         id=values["id"],
-        url=url.rstrip("/") if url else None,
+        url=None if url is None or url in _NO_URL else url.rstrip("/"),
         as_token=values["as_token"],
         hs_token=values["hs_token"],
         sender=f"@{values['sender_localpart']}:{server_name}",
         namespaces=_namespaces(values.get("namespaces") or {}, place),
         rate_limited=_flag(values, ("rate_limited",), place, default=True),
-        receives_ephemeral=_flag(
-            values, ("receive_ephemeral", "push_ephemeral", "de.sorunome.msc2409.push_ephemeral"), place
-        ),
+        receives_ephemeral=_flag(values, ("receive_ephemeral", "push_ephemeral"), place),
+        receives_unstable_ephemeral=_flag(values, (_UNSTABLE_EPHEMERAL,), place),
         protocols=_protocols(values.get("protocols"), place),
         receives_device_news=_flag(values, ("org.matrix.msc3202",), place),
+        manages_devices=_flag(values, ("io.element.msc4190",), place),
+        addresses=_addresses(values.get("ip_range_whitelist"), place),
     )
 
 
@@ -137,6 +173,16 @@ def _protocols(value: Any, place: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise InvalidRegistration(f"{place}: protocols must be a list of strings")
     return tuple(value)
+
+
+def _addresses(value: Any, place: str) -> tuple[IpNetwork, ...]:
+    if value is None:
+        return ()
+    listed: list[Any] = value if isinstance(value, list) else [value]
+    try:
+        return tuple(ipaddress.ip_network(str(item), strict=False) for item in listed)
+    except ValueError:
+        raise InvalidRegistration(f"{place}: ip_range_whitelist must be a list of addresses and networks") from None
 
 
 def _namespaces(value: Any, place: str) -> dict[Kind, tuple[Namespace, ...]]:

@@ -14,10 +14,12 @@ from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.room_heads import RoomHead, RoomHeads
 from homeserver.services.room_policy import RoomPolicy
 from homeserver.services.send_event import SendEvent
+from homeserver.services.unknown_names import NobodyKnows, UnknownNames
 from storage import room_aliases
 from storage import rooms as storage_rooms
 from storage.database import Database, Write
 from storage.room_aliases import RoomAlias
+from storage.rooms import Network
 
 if TYPE_CHECKING:
     from homeserver.services.sessions import Requester
@@ -46,6 +48,8 @@ class Directory:
         self._remote = remote
         self._server_name = server_name
         self._policy = policy
+        # Set later by the composition root.
+        self.unknown: UnknownNames = NobodyKnows()
 
     def local_alias(self, localpart: str) -> str:
         """The alias of this server with that localpart. Raises `InvalidParam`."""
@@ -60,13 +64,18 @@ class Directory:
             raise InvalidParam("That is not a room alias")
         if not self._is_local(alias):
             return await self._remote.resolve_alias(alias)
-        async with self._database.read() as tx:
-            found = await room_aliases.get(tx, alias)
+        found = await self._stored(alias)
+        if found is None and await self.unknown.alias(alias):
+            found = await self._stored(alias)
         if found is None:
             raise NotFound("There is no such room alias")
         head = await self._heads.get(found.room_id)
         servers = list(head.hosts) if head is not None and head.hosts else found.servers
         return found.room_id, sorted(servers, key=lambda server: server != self._server_name)
+
+    async def _stored(self, alias: str) -> RoomAlias | None:
+        async with self._database.read() as tx:
+            return await room_aliases.get(tx, alias)
 
     async def create(self, requester: "Requester", alias: str, room_id: str) -> None:
         """Point an alias of this server to a room that the user is in. Raises `InvalidParam`, `Forbidden`,
@@ -162,6 +171,18 @@ class Directory:
 
         async def operation(tx: Write) -> None:
             await storage_rooms.set_public(tx, room_id, is_public)
+
+        await self._database.write(operation)
+
+    async def set_listed(self, appservice_id: str, network_id: str, room_id: str, is_listed: bool) -> None:
+        """Show the room in the directory of a network that an application service bridges to, or do not. Raises
+        `NotFound`."""
+        head = await self._heads.get(room_id)
+        if head is None:
+            raise NotFound("There is no such room")
+
+        async def operation(tx: Write) -> None:
+            storage_rooms.set_listed(tx, Network(appservice_id, network_id), head.room_nid, is_listed)
 
         await self._database.write(operation)
 

@@ -107,9 +107,10 @@ class Membership:
         """Invite a user, of this or another server. Raises `Forbidden`, `InvalidParam`, `InviteBlocked`."""
         _check_user_id(user_id)
         refuse_suspended(requester)
-        content = await self.invite_content(user_id, {**_reason(reason), **({"is_direct": True} if is_direct else {})})
         if self._is_local(user_id):
             await self.invites.check(user_id, requester.user_id)
+        content = await self.invite_content(user_id, {**_reason(reason), **({"is_direct": True} if is_direct else {})})
+        if self._is_local(user_id):
             await self._change(requester.user_id, room_id, user_id, content)
             return
         await self._outgoing_invites.send(requester.user_id, room_id, user_id, content)

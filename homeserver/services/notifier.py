@@ -19,7 +19,7 @@ from storage.streams import Stream
 
 log = logging.getLogger(__name__)
 
-_PASSING = frozenset({Stream.TYPING, Stream.PRESENCE, Stream.FEDERATION_CONTACT})
+_PASSING = frozenset({Stream.TYPING, Stream.PRESENCE, Stream.APPSERVICE_SOCKETS, Stream.FEDERATION_CONTACT})
 _OF_ROOMS = frozenset({Stream.EVENTS, Stream.RECEIPTS, Stream.TYPING})
 _OF_USERS = frozenset(
     {Stream.ACCOUNT_DATA, Stream.PUSH_RULES, Stream.TO_DEVICE, Stream.THREAD_SUBSCRIPTIONS, Stream.MEMBERSHIPS}

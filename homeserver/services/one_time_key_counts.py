@@ -20,6 +20,14 @@ def one_time_keys_changed(tx: Write, user_id: str, device_id: str) -> None:
     tx.position(Stream.CACHES, f"{_PREFIX}{user_id} {device_id}")
 
 
+def device_of_hint(hint: Hint) -> tuple[str, str] | None:
+    """(user id, device id) of the device whose keys are to be counted anew; None where the hint says nothing of it."""
+    if hint.stream == Stream.CACHES and hint.keys[0].startswith(_PREFIX):
+        user_id, _, device_id = hint.keys[0].removeprefix(_PREFIX).partition(" ")
+        return user_id, device_id
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class _Counted:
     counts: Mapping[str, int]

@@ -20,6 +20,7 @@ from homeserver.runtime.tasks import Tasks
 from homeserver.services.appservices import Appservices
 from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.sessions import Requester
+from homeserver.services.unknown_names import NobodyKnows, UnknownNames
 from storage import profiles, users
 from storage.database import Database, Write
 from storage.streams import Stream
@@ -86,6 +87,7 @@ class Profiles:
         self._remote = remote or NoRemoteProfiles()
         # Set later by the composition root where the rooms need the profiles first.
         self.member_updates = member_updates or NoMemberUpdates()
+        self.unknown: UnknownNames = NobodyKnows()
         self._updating: dict[str, bool] = {}
         self._known: BoundedCache[str, dict[str, Any]] = BoundedCache(cache_size)
         self._changes = 0
@@ -106,7 +108,7 @@ class Profiles:
             raise NotFound("The profile has no such field")
         return {field: found[field]}
 
-    async def local(self, user_id: str, field: str | None) -> dict[str, Any]:
+    async def local(self, user_id: str, field: str | None, *, may_ask: bool = True) -> dict[str, Any]:
         """The same of a user of this server."""
         profile = await self._profile(user_id)
         if not profile or (field is not None and field not in profile):
@@ -114,6 +116,8 @@ class Profiles:
                 user = await users.user_of(tx, user_id)
             is_sender = any(appservice.sender == user_id for appservice in self._appservices.all)
             if user is None and not is_sender:
+                if may_ask and await self.unknown.user(user_id):
+                    return await self.local(user_id, field, may_ask=False)
                 raise NotFound("There is no such user")
             if field is not None or (user is not None and user.deactivated):
                 raise NotFound("The profile has no such field" if field else "There is no such user")

@@ -12,6 +12,7 @@ from homeserver.core.canonical_json import decode
 from homeserver.errors import InvalidParam, NotFound
 from storage import rooms as storage_rooms
 from storage.database import Database, Read
+from storage.rooms import EVERY_NETWORK, Network
 
 _TYPES: Final[Mapping[str, tuple[str, str]]] = {
     "m.room.name": ("name", "name"),
@@ -96,14 +97,16 @@ class PublicRooms:
         if limit is not None and limit < 0:
             raise InvalidParam("limit must not be negative")
         wanted = RoomFilter.parse(query.get("filter"))
-        return await self.page(min(limit or 100, MAX_LIMIT), since, wanted)
+        return await self.page(min(limit or 100, MAX_LIMIT), since, wanted, network_of(query))
 
-    async def page(self, limit: int, since: str | None = None, wanted: RoomFilter = _ALL) -> dict[str, Any]:
+    async def page(
+        self, limit: int, since: str | None = None, wanted: RoomFilter = _ALL, network: Network | None = None
+    ) -> dict[str, Any]:
         """A page of this server's directory: `chunk`, `next_batch`, `prev_batch`, `total_room_count_estimate`."""
         forwards, after = _parse(since)
         async with self._database.read() as tx:
-            found = await self._find(tx, limit + 1, after, forwards, wanted)
-            total = await storage_rooms.count_public_rooms(tx) if wanted.is_open else None
+            found = await self._find(tx, limit + 1, after, forwards, wanted, network)
+            total = await storage_rooms.count_public_rooms(tx, network) if wanted.is_open else None
         has_more = len(found) > limit
         page = found[:limit] if forwards else found[:limit][::-1]
         answer: dict[str, Any] = {"chunk": [room for _, room in page]}
@@ -116,12 +119,20 @@ class PublicRooms:
         return answer
 
     async def _find(
-        self, tx: Read, count: int, after: tuple[int, int] | None, forwards: bool, wanted: RoomFilter
+        self,
+        tx: Read,
+        count: int,
+        after: tuple[int, int] | None,
+        forwards: bool,
+        wanted: RoomFilter,
+        network: Network | None,
     ) -> list[tuple[tuple[int, int], dict[str, Any]]]:
         found: list[tuple[tuple[int, int], dict[str, Any]]] = []
         page = count if wanted.is_open else _PAGE
         while len(found) < count:
-            rows = await storage_rooms.public_rooms(tx, after=after, forwards=forwards, limit=page)
+            rows = await storage_rooms.public_rooms(
+                tx, after=after, forwards=forwards, limit=page, network=network
+            )
             entries = await self._entries(tx, [row.room_nid for row in rows])
             for row in rows:
                 after = (row.joined_count, row.room_nid)
@@ -144,6 +155,24 @@ class PublicRooms:
             room["world_readable"] = room.pop("history_visibility", None) == "world_readable"
             room["guest_can_join"] = room.pop("guest_access", None) == "can_join"
         return found
+
+
+def instance_id(appservice_id: str, network_id: str) -> str:
+    """What a network is called by those who ask for its directory (`third_party_instance_id`)."""
+    return f"{appservice_id}|{network_id}"
+
+
+def network_of(query: Mapping[str, Any]) -> Network | None:
+    """Whose directory a request is about; None for this server's own. Raises `InvalidParam`."""
+    every, instance = query.get("include_all_networks"), query.get("third_party_instance_id")
+    if not isinstance(every, bool | None) or not isinstance(instance, str | None):
+        raise InvalidParam("include_all_networks must be a boolean and third_party_instance_id a string")
+    if instance:
+        if every:
+            raise InvalidParam("third_party_instance_id and include_all_networks exclude each other")
+        appservice_id, _, network_id = instance.rpartition("|")
+        return Network(appservice_id, network_id)
+    return EVERY_NETWORK if every else None
 
 
 def _parse(since: str | None) -> tuple[bool, tuple[int, int] | None]:

@@ -198,11 +198,11 @@ class Receipts:
         if not changed:
             return None
         if any(receipt.receipt_type == READ_PRIVATE for receipt in changed):
-            return _render([r for r in changed if r.receipt_type != READ_PRIVATE or r.user_id == user_id])
+            return render([r for r in changed if r.receipt_type != READ_PRIVATE or r.user_id == user_id])
         key = (changed[-1].position, changed[0].position)
         body = room.rendered.get(key)
         if body is None:
-            body = room.rendered[key] = _render(changed) or b""
+            body = room.rendered[key] = render(changed) or b""
         return body
 
     def changed_own(self, room_id: str, user_id: str, after: int, upto: int) -> bool:
@@ -215,7 +215,7 @@ class Receipts:
         room = self._rooms.get(room_id)
         if room is None:
             return None
-        return _render(
+        return render(
             [
                 receipt
                 for receipt in room.changed(0, upto)
@@ -268,9 +268,9 @@ def _of_users(value: object) -> Iterable[tuple[str, Mapping[str, Any]]]:
                 yield user_id, entry
 
 
-def _render(receipts: Sequence[Receipt]) -> bytes | None:
-    """The m.receipt event, None for none. An event that a user read both in a thread and without one is shown with the
-    unthreaded receipt, as the format has room for one."""
+def render(receipts: Sequence[Receipt]) -> bytes | None:
+    """The m.receipt event as JSON text, None for none. An event that a user read both in a thread and without one is
+    shown with the unthreaded receipt, as the format has room for one."""
     content: dict[str, dict[str, dict[str, orjson.Fragment]]] = {}
     for receipt in sorted(receipts, key=lambda receipt: (receipt.thread_id == UNTHREADED, receipt.position)):
         users = content.setdefault(receipt.event_id, {}).setdefault(receipt.receipt_type, {})

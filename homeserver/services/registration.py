@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3register
 from typing import Any
 
 from homeserver.config.account_sections import Registration as RegistrationConfig
-from homeserver.errors import Exclusive, Forbidden, MissingParam
+from homeserver.errors import AppserviceLoginUnsupported, Exclusive, Forbidden, MissingParam
 from homeserver.services.accounts import Accounts
 from homeserver.services.appservices import Appservice
 from homeserver.services.email_addresses import EmailAddresses
@@ -79,13 +79,16 @@ class Registration:
     async def register_for_appservice(
         self, appservice: Appservice, body: dict[str, Any], ip: str, user_agent: str
     ) -> dict[str, Any]:
-        """A user of an application service. Raises Exclusive where it has no claim on the name."""
+        """A user of an application service. Raises Exclusive where it has no claim on the name,
+        AppserviceLoginUnsupported where it wants a device that it should make itself."""
         username = body.get("username")
         if username is None:
             raise MissingParam("The username is missing")
         user_id = self._accounts.user_id_for(username)
         if not appservice.may_act_as(user_id):
             raise Exclusive("This name lies outside the namespaces of the application service")
+        if appservice.manages_devices and body.get("inhibit_login") is not True:
+            raise AppserviceLoginUnsupported("Who makes devices itself registers with inhibit_login")
         wish = None if body.get("inhibit_login") else DeviceWish.of(body, ip, user_agent)
         return self._answer(*await self._accounts.make(user_id, None, wish=wish, appservice=appservice))
 

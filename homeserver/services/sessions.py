@@ -101,6 +101,8 @@ class Sessions:
         """
         appservice = self._appservices.by_token(token)
         if appservice is not None:
+            if not appservice.may_ask_from(ip):
+                raise Forbidden("The application service may not ask from this address")
             return await self._appservice_requester(appservice, masquerade_user, masquerade_device)
         now = self._clock.now_ms()
         session = self._sessions.get(token)
@@ -199,7 +201,8 @@ class Sessions:
             known = self._masquerades.get(user_id)
             if known is None or device_id not in known:
                 await self._require_user(appservice, user_id, device_id)
-        return Requester(user_id, device_id, appservice=appservice, rate_limited=appservice.rate_limited)
+        is_limited = appservice.rate_limited and user_id != appservice.sender
+        return Requester(user_id, device_id, appservice=appservice, rate_limited=is_limited)
 
     async def _require_user(self, appservice: Appservice, user_id: str, device_id: str | None) -> None:
         changes = self._changes

@@ -13,6 +13,7 @@ import orjson
 from homeserver.errors import NotFound
 from homeserver.runtime.http_client import HttpClient, HttpFailure
 from homeserver.services.appservices import Appservice, Appservices
+from homeserver.services.public_rooms import instance_id
 
 Kind = Literal["location", "user"]
 _TIMEOUT_S: Final = 10.0
@@ -55,7 +56,13 @@ class ThirdPartyNetworks:
         found = [answer for answer in answers if isinstance(answer, dict)]
         if not found:
             return None
-        instances = [entry for answer in found for entry in _list(answer.get("instances")) if isinstance(entry, dict)]
+        instances = [
+            _instance(one, entry)
+            for one, answer in zip(asked, answers, strict=True)
+            if isinstance(answer, dict)
+            for entry in _list(answer.get("instances"))
+            if isinstance(entry, dict)
+        ]
         return {**found[0], "instances": instances}
 
     async def _listed(self, asked: Iterable[Appservice], path: str, fields: Mapping[str, str]) -> list[Any]:
@@ -78,6 +85,14 @@ class ThirdPartyNetworks:
 
     def _speaking(self, protocol: str) -> list[Appservice]:
         return [one for one in self._appservices.all if one.url and protocol in one.protocols]
+
+
+def _instance(appservice: Appservice, entry: dict[str, Any]) -> dict[str, Any]:
+    """With the name by which its directory of rooms is asked for."""
+    network_id = entry.get("network_id")
+    if not isinstance(network_id, str):
+        return entry
+    return {**entry, "instance_id": instance_id(appservice.id, network_id)}
 
 
 def _list(value: Any) -> list[Any]:

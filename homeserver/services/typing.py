@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -35,6 +35,7 @@ class Typing:
         self._tasks = tasks
         self._rooms: dict[str, _RoomTyping] = {}
         self._ends: list[tuple[float, str, str]] = []
+        self.listeners: list[Callable[[str], None]] = []  # told of each room where somebody begins or stops to type
         self._sleeper: asyncio.Task[None] | None = None
         notifier.listeners.append(self._on_hints)
 
@@ -113,6 +114,8 @@ class Typing:
             room.stamp = self._notifier.stamp()
             room.json = b""
             self._notifier.wake_room(room_id)
+            for listener in self.listeners:
+                listener(room_id)
         if len(self._rooms) > 10_000:
             self._forget_quiet_rooms()
 

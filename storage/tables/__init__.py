@@ -18,7 +18,7 @@ from storage.tables.accounts import (
     uia_sessions,
     users,
 )
-from storage.tables.appservices import appservice_queues
+from storage.tables.appservices import appservice_queues, network_rooms
 from storage.tables.columns import metadata
 from storage.tables.delayed_events import delayed_events
 from storage.tables.email_pushers import email_digests, email_pushers
@@ -117,6 +117,7 @@ __all__ = [
     "metadata",
     "one_time_keys",
     "openid_tokens",
+    "network_rooms",
     "outbound_edus",
     "presence",
     "profiles",

@@ -1,6 +1,6 @@
-"""Application services: how far each has been told what happens."""
+"""Application services: how far each has been told what happens, and which rooms they list for their networks."""
 
-from sqlalchemy import Table
+from sqlalchemy import Index, Table
 
 from storage.tables.columns import metadata, number, text
 
@@ -13,4 +13,14 @@ appservice_queues = Table(
     number("sent_position"),
     number("pending_position", null=True),
     number("txn_id", default=0),
+)
+
+# Rooms in the directories of networks that application services bridge to.
+network_rooms = Table(
+    "network_rooms",
+    metadata,
+    text("appservice_id", key=True),
+    text("network_id", key=True),
+    number("room_nid", key=True),
+    Index(None, "room_nid"),
 )

@@ -207,7 +207,7 @@ async def account_site(
         DeviceHandlers(devices.Devices(database, clock, who, login_service, lists), interactive),
         ProfileHandlers(profile_service),
         ServerInfoHandlers(config, clock),
-        AppserviceHandlers(AppservicePing(HttpClient(), clock)),
+        AppserviceHandlers(AppservicePing(HttpClient(), clock), None, None),  # type: ignore[arg-type]
     ]
     dispatcher = Dispatcher(ACCOUNTS, handlers, who, _no_federation, limiter, telemetry, limits=Limits())
     server = HttpServer(dispatcher, [Listener(port=0, kinds=("client",))], telemetry, limits=Limits(stop_grace=0.2))

@@ -11,7 +11,9 @@ from homeserver.runtime.http_client import HttpAnswer, HttpFailure
 from homeserver.runtime.random import SeededRandomness
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.appservice_sender import AppserviceSender
+from homeserver.services.appservice_transactions import Transactions
 from homeserver.services.appservices import Appservices, read_registration
+from homeserver.services.one_time_key_counts import OneTimeKeyCounts
 from storage.database import Database
 from tests.services.spine import ALICE, SERVER, Person, Spine
 
@@ -79,7 +81,10 @@ class World:
     def sender(self) -> AppserviceSender:
         spine = self.spine
         bridges = Appservices([read_registration(REGISTRATION, SERVER)])
-        parts = (spine.database, spine.events, spine.heads, bridges, self.http, spine.clock, SeededRandomness())
+        counts = OneTimeKeyCounts(spine.database)
+        # Typing and presence are asked for where they are wanted: by the tests of the whole server.
+        transactions = Transactions(spine.database, spine.events, spine.heads, None, None, counts)  # type: ignore[arg-type]
+        parts = (spine.database, bridges, transactions, self.http, spine.clock, SeededRandomness())
         return AppserviceSender(*parts, self.tasks)  # type: ignore[arg-type]
 
 
@@ -129,9 +134,9 @@ async def test_failed_transaction_is_tried_again_unchanged_before_the_next(world
     await world.spine.say(ALICE, room_id, "one")
     await world.http.wait_for(tried=1)
     await world.spine.say(ALICE, room_id, "two")
-    for tries in (2, 3):
+    while len(world.http.sent) < 3:
         world.spine.clock.advance(3)
-        await world.http.wait_for(tried=tries)
+        await asyncio.sleep(0)
     await world.http.wait_for(arrived="two")
     assert len({(url, body) for url, _, body in world.http.sent[:3]}) == 1
     assert world.http.told() == ["one", "two"]
@@ -173,3 +178,31 @@ async def test_invite_of_a_ghost_is_told(world: World) -> None:
     await world.http.wait_for(arrived="invite")
     (event,) = orjson.loads(world.http.arrived[0])["events"]
     assert event["state_key"] == GHOST.user_id
+
+
+async def test_what_was_said_before_a_ghost_left_arrives_though_it_is_told_after(world: World) -> None:
+    room_id = await room_with_ghost(world)
+    first = world.sender()
+    await first.start()
+    await first.stop()
+    await world.spine.say(ALICE, room_id, "one")
+    await world.spine.membership.leave(GHOST, room_id)  # type: ignore[arg-type]
+    await world.spine.say(ALICE, room_id, "two")
+    await world.sender().start()
+    await world.http.wait_for(arrived="leave")
+    assert world.http.told() == ["one", "leave"]
+
+
+async def test_sign_of_life_ends_the_wait(world: World) -> None:
+    room_id = await room_with_ghost(world)
+    world.http.faults = [None]
+    sender = world.sender()
+    await sender.start()
+    await world.spine.say(ALICE, room_id, "one")
+    await world.http.wait_for(tried=1)
+    (bridge,) = Appservices([read_registration(REGISTRATION, SERVER)]).all
+    async with asyncio.timeout(20):
+        while not world.http.arrived:
+            sender.try_again(bridge)
+            await asyncio.sleep(0)
+    assert world.http.told() == ["one"]

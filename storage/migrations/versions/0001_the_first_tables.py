@@ -427,6 +427,14 @@ def upgrade() -> None:
     op.create_index(op.f("ix_memberships_room_nid_membership"), "memberships", ["room_nid", "membership"], unique=False)
     op.create_index(op.f("ix_memberships_user_id_membership"), "memberships", ["user_id", "membership"], unique=False)
     op.create_table(
+        "network_rooms",
+        sa.Column("appservice_id", sa.Text(), nullable=False),
+        sa.Column("network_id", sa.Text(), nullable=False),
+        sa.Column("room_nid", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("appservice_id", "network_id", "room_nid", name=op.f("pk_network_rooms")),
+    )
+    op.create_index(op.f("ix_network_rooms_room_nid"), "network_rooms", ["room_nid"], unique=False)
+    op.create_table(
         "one_time_keys",
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=False),
