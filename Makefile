@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := $(BIN)/python -m compileall -q homeserver storage federation client_api schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check conformance format bench generate lock clean
+.PHONY: help setup run test clients check conformance format bench generate lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ run: $(VENV)/.ready-run ## serve: makes the environment, config, key and data fo
 
 test: $(VENV)/.ready-dev ## run the tests, on SQLite and on a PostgreSQL and Redis of their own (ARGS=… for pytest)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+clients: $(VENV)/.ready-dev ## drive Hearth with real clients that need npm or Rust (CLIENTS=matrix-js-sdk for one; tests/clients)
+	$(BIN)/python -m tests.clients.run $(CLIENTS)
 
 check: $(VENV)/.ready-dev ## run the guards: style, layers, types, dead code, dependencies, architecture
 	$(BIN)/ruff check .
