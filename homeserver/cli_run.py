@@ -8,6 +8,7 @@ from pathlib import Path
 from homeserver.cli import EXIT_CONFIG, fail
 from homeserver.config import Config
 from homeserver.config.server_sections import Listener
+from homeserver.runtime.client_tls import import_aiohttp
 
 
 def run(config: Config, config_path: str, worker: int | None) -> int:
@@ -28,6 +29,7 @@ def run(config: Config, config_path: str, worker: int | None) -> int:
 def _serve(config: Config, worker: int | None) -> int:
     # What is imported and built stays: looking through it for garbage, time and again, is a sixth of the start.
     gc.disable()
+    import_aiohttp()
     import uvloop
 
     from homeserver.app import serve

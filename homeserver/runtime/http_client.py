@@ -9,6 +9,8 @@ from typing import Any
 import aiohttp
 from aiohttp import hdrs
 
+from homeserver.runtime.client_tls import system_tls
+
 
 class HttpFailure(Exception):
     """There was no answer. `is_timeout` tells one that was too slow from a connection that failed."""
@@ -88,7 +90,7 @@ class HttpClient:
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(
-                ssl=self._tls if self._tls is not None else True, limit=100, socket_factory=self._socket_factory
+                ssl=self._tls or system_tls(), limit=100, socket_factory=self._socket_factory
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,

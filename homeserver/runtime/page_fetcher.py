@@ -12,6 +12,8 @@ import aiohttp
 from aiohttp import hdrs
 from yarl import URL
 
+from homeserver.runtime.client_tls import system_tls
+
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
 _PIECE: Final = 65_536
@@ -83,7 +85,9 @@ class PageFetcher:
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=50, force_close=True, socket_factory=self._socket_factory),
+                connector=aiohttp.TCPConnector(
+                    ssl=system_tls(), limit=50, force_close=True, socket_factory=self._socket_factory
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={hdrs.USER_AGENT: self._user_agent},
                 timeout=aiohttp.ClientTimeout(total=None),
