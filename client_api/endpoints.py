@@ -5,6 +5,7 @@ the specification's (client-server-api).
 """
 
 from client_api.tables.accounts import ACCOUNTS
+from client_api.tables.dehydrated_devices import DEHYDRATED_DEVICES
 from client_api.tables.delayed_events import DELAYED_EVENTS
 from client_api.tables.extras import EXTRAS
 from client_api.tables.features import FEATURES
@@ -25,6 +26,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *ACCOUNTS,
     *KEYS,
     *MEDIA,
+    *DEHYDRATED_DEVICES,
     *DELAYED_EVENTS,
     *THREAD_SUBSCRIPTIONS,
     *RELATIONS,

@@ -9,6 +9,7 @@ from sqlalchemy import delete, select, update
 from storage.database import Read, Write
 from storage.tables import (
     cross_signing_keys,
+    dehydrated_devices,
     device_keys,
     devices,
     fallback_keys,
@@ -84,6 +85,11 @@ def put(
     )
 
 
+def put_silent(tx: Write, user_id: str, device_id: str, display_name: str | None, now_ms: int) -> None:
+    """Put off: a new device that nobody uses."""
+    tx.upsert(devices, user_id=user_id, device_id=device_id, display_name=display_name, created_at=now_ms)
+
+
 async def rename(tx: Write, user_id: str, device_id: str, display_name: str | None) -> bool:
     """False where there is no such device."""
     where = (devices.c.user_id == user_id, devices.c.device_id == device_id)
@@ -99,7 +105,7 @@ def note_seen(tx: Write, user_id: str, device_id: str, now_ms: int, ip: str, use
 def remove(tx: Write, user_id: str, device_ids: Iterable[str]) -> None:
     """Put off: forget devices with their keys, pushers and the messages that wait for them. Tokens are apart."""
     for device_id in device_ids:
-        for table in (devices, device_keys, one_time_keys, fallback_keys, to_device, pushers):
+        for table in (devices, device_keys, one_time_keys, fallback_keys, to_device, pushers, dehydrated_devices):
             tx.delete(table, user_id=user_id, device_id=device_id)
         tx.delete(key_signatures, user_id=user_id, key_id=f"ed25519:{device_id}")
 

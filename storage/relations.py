@@ -65,6 +65,22 @@ async def parents_among(tx: Read, event_ids: Iterable[str]) -> set[str]:
     return found
 
 
+async def related_by(
+    tx: Read, event_ids: Iterable[str], rel_types: Collection[str] | None, senders: Collection[str] | None
+) -> set[str]:
+    """Those of the events to which an event of one of these types, of one of these senders, relates; None: of any."""
+    table = event_relations.c
+    found: set[str] = set()
+    for ids in chunks(event_ids):
+        statement = select(table.relates_to).where(table.relates_to.in_(ids)).distinct()
+        if rel_types is not None:
+            statement = statement.where(table.rel_type.in_(rel_types))
+        if senders is not None:
+            statement = statement.where(table.sender.in_(senders))
+        found.update(row.relates_to for row in await tx.fetch_all(statement))
+    return found
+
+
 async def edits_and_references(tx: Read, parents: Iterable[str], *, upto: int | None = None) -> list[Child]:
     """The replacements and references of these events, in the order of the timeline; up to a position of the log."""
     table = event_relations.c

@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from client_api.account import AccountHandlers
 from client_api.account_data import AccountDataHandlers
+from client_api.dehydrated_devices import DehydratedDeviceHandlers
 from client_api.delayed_events import DelayedEventHandlers
 from client_api.devices import DeviceHandlers
 from client_api.directory import DirectoryHandlers
@@ -53,6 +54,7 @@ from homeserver.app.sign_on import build_sign_on
 from homeserver.app.telling import build_telling
 from homeserver.services.account_data import Filters
 from homeserver.services.backfill import Backfill
+from homeserver.services.dehydrated_devices import DehydratedDevices
 from homeserver.services.departures import LeaveRooms
 from homeserver.services.device_settings import DeviceSettings
 from homeserver.services.invited_users import LocalUsers
@@ -223,6 +225,9 @@ class Server:
                 accounts.uia,
             ),
             ToDeviceHandlers(encryption.to_device),
+            DehydratedDeviceHandlers(
+                DehydratedDevices(database, encryption.device_keys, accounts.logins, base.clock)
+            ),
             RoomHandlers(writing.create_room, writing.membership, room_reading),
             MembershipHandlers(writing.membership, writing.directory),
             MessageHandlers(writing.send_event, writing.membership, writing.directory, self.delayed_events.service),

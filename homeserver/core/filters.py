@@ -60,7 +60,11 @@ class TypePatterns:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events of one section to include: the specification's EventFilter and RoomEventFilter."""
+    """Which events of one section to include: the specification's EventFilter and RoomEventFilter.
+
+    `rel_types` and `not_rel_types` (proposal 3874) are about how an event relates to another. `related_by_…` (proposal
+    3440) are about the events that relate to it, so that only those who page history, who can look, mind them.
+    """
 
     limit: int | None = None
     types: TypePatterns | None = None
@@ -70,6 +74,10 @@ class EventFilter:
     rooms: frozenset[str] | None = None
     not_rooms: frozenset[str] = frozenset()
     contains_url: bool | None = None
+    rel_types: frozenset[str] | None = None
+    not_rel_types: frozenset[str] = frozenset()
+    related_by_rel_types: frozenset[str] | None = None
+    related_by_senders: frozenset[str] | None = None
     lazy_load_members: bool = False
     include_redundant_members: bool = False
     unread_thread_notifications: bool = False
@@ -82,6 +90,9 @@ class EventFilter:
             and self.senders is None
             and self.rooms is None
             and self.contains_url is None
+            and self.rel_types is None
+            and not self.is_about_related
+            and not self.not_rel_types
             and not self.not_senders
             and not self.not_rooms
         )
@@ -100,10 +111,19 @@ class EventFilter:
             rooms=_identifiers(data, "rooms", name, "!"),
             not_rooms=_identifiers(data, "not_rooms", name, "!") or frozenset(),
             contains_url=_boolean(data, "contains_url", name),
+            rel_types=_either(data, "rel_types", name),
+            not_rel_types=_either(data, "not_rel_types", name) or frozenset(),
+            related_by_rel_types=_set(data, "related_by_rel_types", name),
+            related_by_senders=_identifiers(data, "related_by_senders", name, "@"),
             lazy_load_members=_boolean(data, "lazy_load_members", name) or False,
             include_redundant_members=_boolean(data, "include_redundant_members", name) or False,
             unread_thread_notifications=_boolean(data, "unread_thread_notifications", name) or False,
         )
+
+    @property
+    def is_about_related(self) -> bool:
+        """Whether what relates to an event decides if it is included."""
+        return self.related_by_rel_types is not None or self.related_by_senders is not None
 
     def allows(self, event_type: str, sender: str | None = None) -> bool:
         """Whether type and sender pass. `sender` is None for what has none (account data): such a thing is only
@@ -132,7 +152,16 @@ class EventFilter:
             return False
         if room_id is not None and not self.allows_room(room_id):
             return False
+        if (self.rel_types is not None or self.not_rel_types) and not self._allows_relation(content):
+            return False
         return self.contains_url is None or self.contains_url == ("url" in content)
+
+    def _allows_relation(self, content: Mapping[str, Any]) -> bool:
+        relation = content.get("m.relates_to")
+        kind = relation.get("rel_type") if isinstance(relation, Mapping) else None
+        if not isinstance(kind, str):
+            return self.rel_types is None
+        return kind not in self.not_rel_types and (self.rel_types is None or kind in self.rel_types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +278,17 @@ def _strings(data: Mapping[str, Any], key: str, name: str) -> tuple[str, ...] | 
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise InvalidFilter(f"{name}.{key} is not a list of strings".lstrip("."))
     return tuple(value)
+
+
+def _set(data: Mapping[str, Any], key: str, name: str) -> frozenset[str] | None:
+    values = _strings(data, key, name)
+    return None if values is None else frozenset(values)
+
+
+def _either(data: Mapping[str, Any], key: str, name: str) -> frozenset[str] | None:
+    """By the stable name or that of the experiment of proposal 3874."""
+    found = _set(data, key, name)
+    return _set(data, f"org.matrix.msc3874.{key}", name) if found is None else found
 
 
 def _types(data: Mapping[str, Any], key: str, name: str) -> TypePatterns | None:

@@ -4,6 +4,7 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysupload
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -23,6 +24,15 @@ Named = dict[tuple[str, str], bytes]
 _MAX_ONE_TIME_KEYS: Final = 5_000
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Keys of one device; `identity` as canonical JSON."""
+
+    identity: bytes | None
+    one_time: Named
+    fallback: Named
+
+
 class DeviceKeys:
     """Keeps what devices upload."""
 
@@ -40,25 +50,33 @@ class DeviceKeys:
         """
         if device_id is None:
             raise InvalidParam("Keys belong to a device, and this access token to none")
-        keys = body.get("device_keys")
-        identity = None if keys is None else checked_device_keys(keys, user_id, device_id)
-        one_time = _named(body.get("one_time_keys") or {})
-        fallback = _named(body.get("fallback_keys") or {})
-        if len({algorithm for algorithm, _ in fallback}) < len(fallback):
-            raise InvalidParam("There can be one fallback key of each algorithm")
-        if identity is None and not one_time and not fallback:
+        prepared = self.prepared(user_id, device_id, body)
+        if prepared.identity is None and not prepared.one_time and not prepared.fallback:
             return dict(await self._counts.counts(user_id, device_id))
 
         async def operation(tx: Write) -> dict[str, int]:
-            if identity is not None:
-                await self._put_identity(tx, user_id, device_id, identity)
-            await self._put_one_time(tx, user_id, device_id, one_time)
-            await _put_fallback(tx, user_id, device_id, fallback)
-            if one_time or fallback:
-                one_time_keys_changed(tx, user_id, device_id)
+            await self.put(tx, user_id, device_id, prepared)
             return {ALWAYS_COUNTED: 0} | await e2ee_keys.one_time_key_counts(tx, user_id, device_id)
 
         return await self._database.write(operation)
+
+    def prepared(self, user_id: str, device_id: str, body: Mapping[str, Any]) -> "Upload":
+        """What a device uploads, checked as far as it can be by itself. Raises InvalidParam."""
+        keys = body.get("device_keys")
+        identity = None if keys is None else checked_device_keys(keys, user_id, device_id)
+        fallback = _named(body.get("fallback_keys") or {})
+        if len({algorithm for algorithm, _ in fallback}) < len(fallback):
+            raise InvalidParam("There can be one fallback key of each algorithm")
+        return Upload(identity, _named(body.get("one_time_keys") or {}), fallback)
+
+    async def put(self, tx: Write, user_id: str, device_id: str, upload: "Upload") -> None:
+        """As a part of a write: keep it."""
+        if upload.identity is not None:
+            await self._put_identity(tx, user_id, device_id, upload.identity)
+        await self._put_one_time(tx, user_id, device_id, upload.one_time)
+        await _put_fallback(tx, user_id, device_id, upload.fallback)
+        if upload.one_time or upload.fallback:
+            one_time_keys_changed(tx, user_id, device_id)
 
     async def forget_device(self, tx: Write, user_id: str, device_id: str) -> None:
         """As a part of a write: the device is gone, and so are its keys and the messages that wait for it."""

@@ -16,7 +16,7 @@ from homeserver.services.client_events import own_request, serialise
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.history_access import Access, HistoryAccess, Token
 from homeserver.services.room_state import RoomState
-from storage import timeline
+from storage import relations, timeline
 from storage.database import Database
 from storage.timeline import Place
 
@@ -157,6 +157,11 @@ class Timeline:
             if (one := found.get(place.event_id)) is not None
             and wanted.allows_event(one.event.type, one.event.sender, one.shown.content, room_id)
         ]
+        if wanted.is_about_related and stored:
+            ids = [one.event_id for one in stored]
+            async with self._db.read() as tx:
+                related = await relations.related_by(tx, ids, wanted.related_by_rel_types, wanted.related_by_senders)
+            stored = [one for one in stored if one.event_id in related]
         return await self._access.seen(user_id, access, stored)
 
     # --- pages

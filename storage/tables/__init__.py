@@ -24,6 +24,7 @@ from storage.tables.delayed_events import delayed_events
 from storage.tables.email_pushers import email_digests, email_pushers
 from storage.tables.encryption import (
     cross_signing_keys,
+    dehydrated_devices,
     device_keys,
     device_list_changes,
     fallback_keys,
@@ -85,6 +86,7 @@ __all__ = [
     "backward_extremities",
     "cross_signing_keys",
     "current_state",
+    "dehydrated_devices",
     "delayed_events",
     "destination_events",
     "destinations",

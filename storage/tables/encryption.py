@@ -13,6 +13,11 @@ device_keys = Table(
     number("position"),
 )
 
+# The one device of a user that nobody is logged in at; `device_data` is what its client needs to bring it back.
+dehydrated_devices = Table(
+    "dehydrated_devices", metadata, text("user_id", key=True), text("device_id"), blob("device_data")
+)
+
 one_time_keys = Table(
     "one_time_keys",
     metadata,

@@ -1,5 +1,6 @@
 """Relations, threads and times over HTTP."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -156,3 +157,27 @@ async def test_the_event_of_a_time_is_the_closest_in_the_direction(site: WholeSi
     assert await find(at, "b") == second
     assert await find(at + 1, "f") == third
     assert await find(10**15, "b") == third
+
+
+async def test_history_is_filtered_by_how_events_relate(site: WholeSite) -> None:
+    room = await site.room("bob")
+    root = await site.send(room, "root")
+    reply = await site.send(room, related("m.thread", root), by="bob")
+    reference = await site.send(room, related("m.reference", reply))
+
+    async def found(**wanted: Any) -> list[str]:
+        text = quote(json.dumps({"types": ["m.room.message"], **wanted}))
+        return ids(await site.ok("GET", f"/rooms/{quote(room)}/messages?dir=f&filter={text}"))
+
+    for prefix in ("", "org.matrix.msc3874."):
+        assert await found(**{f"{prefix}rel_types": ["m.thread"]}) == [reply]
+        assert await found(**{f"{prefix}not_rel_types": ["m.thread"]}) == [root, reference]
+        assert await found(**{f"{prefix}not_rel_types": ["m.thread", "m.reference"]}) == [root]
+        both = {f"{prefix}rel_types": ["m.thread", "m.reference"], f"{prefix}not_rel_types": ["m.thread"]}
+        assert await found(**both) == [reference]
+    assert await found(related_by_rel_types=["m.thread"]) == [root]
+    assert await found(related_by_senders=[user("alice")]) == [reply]
+    assert await found(related_by_senders=[user("alice")], related_by_rel_types=["m.thread"]) == []
+    wrong = quote(json.dumps({"rel_types": "m.thread"}))
+    error = await site.error("GET", f"/rooms/{quote(room)}/messages?dir=f&filter={wrong}")
+    assert error[0] == 400

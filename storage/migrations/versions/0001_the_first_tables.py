@@ -98,6 +98,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("room_nid", "type", "state_key", name=op.f("pk_current_state")),
     )
     op.create_table(
+        "dehydrated_devices",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("device_data", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_dehydrated_devices")),
+    )
+    op.create_table(
         "delayed_events",
         sa.Column("delay_id", sa.Text(), nullable=False),
         sa.Column("user_id", sa.Text(), nullable=False),
