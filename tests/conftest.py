@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,8 @@ from tests.servers import postgres, run
 
 ENGINES = ("sqlite", "postgresql")
 _numbers = itertools.count()
+# URLs of databases that tests of this process had, and that have nothing in them again.
+_emptied: list[str] = []
 
 # How long an example takes says more about what else the machine does than about the example.
 hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -58,10 +61,27 @@ def postgres_template(postgres_url: str) -> str:
     with run.exclusive(name) as note:
         if not note.exists():
             url = postgres.create_database(postgres_url, name)
-            with ThreadPoolExecutor(1) as thread:  # a loop of its own: this may be called beneath a running one
-                thread.submit(asyncio.run, bring_up_to_date(url)).result()
+            make_tables(url)
+            postgres.run_sql(url, postgres.EMPTYING)
             note.touch()
     return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template() -> Path:
+    """A database file that has the tables and nothing in them: made once a run, copied for each test."""
+    with run.exclusive("sqlite_template") as note:
+        path = note.with_suffix(".db")
+        if not note.exists():
+            make_tables(f"sqlite:///{path}")
+            note.touch()
+    return path
+
+
+def make_tables(url: str) -> None:
+    """Give the database its tables, in a loop of its own: this may be called beneath a running one."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, bring_up_to_date(url)).result()
 
 
 async def bring_up_to_date(url: str) -> None:
@@ -78,23 +98,34 @@ async def bring_up_to_date(url: str) -> None:
 
 @pytest.fixture
 def make_database(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[MakeDatabase]:
-    """Call it for the URL of a fresh PostgreSQL database, as often as needed; all are dropped after the test."""
-    made: list[str] = []
+    """Call it for the URL of a fresh PostgreSQL database, as often as needed; after the test all are emptied for the
+    tests to come, or dropped if the test had them `empty`."""
+    used: list[str] = []
+    dropped: list[str] = []
 
     def make(*, empty: bool = False) -> str:
-        template = None if empty else request.getfixturevalue("postgres_template")
+        if not empty and _emptied:
+            used.append(_emptied.pop())
+            return used[-1]
         name = f"test_{os.getpid()}_{next(_numbers)}"
-        made.append(name)
-        return postgres.create_database(postgres_url, name, template)
+        if empty:
+            dropped.append(name)
+            return postgres.create_database(postgres_url, name)
+        used.append(postgres.create_database(postgres_url, name, request.getfixturevalue("postgres_template")))
+        return used[-1]
 
     yield make
-    for name in made:
+    for name in dropped:
         postgres.drop_database(postgres_url, name)
+    for url in used:
+        postgres.empty_database(url)
+        _emptied.append(url)
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """URL of a SQLite database that does not exist yet, in the test's own folder."""
+def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+    """URL of a SQLite database without data, in the test's own folder."""
+    shutil.copyfile(sqlite_template, tmp_path / "hearth.db")
     return f"sqlite:///{tmp_path / 'hearth.db'}"
 
 
@@ -107,8 +138,8 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=ENGINES)
-def empty_database_url(request: pytest.FixtureRequest) -> str:
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """URL of a database without even tables, on each engine: for tests of migrations."""
     if request.param == "sqlite":
-        return request.getfixturevalue("sqlite_url")
+        return f"sqlite:///{tmp_path / 'empty.db'}"
     return request.getfixturevalue("make_database")(empty=True)

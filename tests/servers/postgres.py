@@ -10,6 +10,21 @@ from pathlib import Path
 
 START_SECONDS = 60
 SUPERUSER = "postgres"
+# Takes everything out of a database but the rows that a new one has: far cheaper than another copy of the template.
+EMPTYING = """
+CREATE FUNCTION empty_everything() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE name text; found boolean;
+BEGIN
+  PERFORM pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid();
+  FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
+    EXECUTE format('SELECT EXISTS (SELECT 1 FROM %I)', name) INTO found;
+    IF found THEN EXECUTE format('DELETE FROM %I', name); END IF;
+  END LOOP;
+  INSERT INTO stream_position (id, value) VALUES (1, 0), (2, 0);
+  INSERT INTO id_blocks (kind, next) VALUES ('all', 0);
+END $$
+"""
 
 
 def start(home: Path) -> tuple[subprocess.Popen[bytes], str]:
@@ -102,6 +117,11 @@ def create_database(server_url: str, name: str, template: str | None = None) -> 
     source = f' TEMPLATE "{template}"' if template else ""
     run_sql(server_url, f'CREATE DATABASE "{name}"{source}')
     return server_url.replace("/postgres?", f"/{name}?")
+
+
+def empty_database(url: str) -> None:
+    """Take out what a test left in a database that has the function `EMPTYING`; connections to it are ended."""
+    run_sql(url, "SELECT empty_everything()")
 
 
 def drop_database(server_url: str, name: str) -> None:
