@@ -13,11 +13,15 @@ from homeserver.web.request import Request
 
 VERSIONS: Final = ("r0.5.0", "r0.6.0", "r0.6.1", *(f"v1.{minor}" for minor in range(1, 17)))
 UNSTABLE_FEATURES: Final = {
+    "org.hearth.websocket": True,
     "org.matrix.msc3202": True,
     "org.matrix.msc3814": True,
     "org.matrix.msc3874": True,
     "org.matrix.msc4140": True,
+    "org.matrix.msc4155": True,
     "org.matrix.msc4306": True,
+    "org.matrix.msc4380": True,
+    "org.matrix.msc4380.stable": True,
     "org.matrix.simplified_msc3575": True,
     "uk.tcpip.msc4133": True,
     "uk.tcpip.msc4133.stable": True,

@@ -10,7 +10,10 @@ from typing import Any, Final
 from homeserver.core.globs import glob_matcher
 
 CONFIG: Final = "m.invite_permission_config"
+EXPERIMENT: Final = "org.matrix.msc4380.invite_permission_config"
 LISTS: Final = "org.matrix.msc4155.invite_permission_config"
+TYPES: Final = (CONFIG, EXPERIMENT, LISTS)
+"""The account data that invites depend on. `EXPERIMENT` stands for `CONFIG` where that is not there."""
 
 
 class InvitePermission(Enum):

@@ -13,7 +13,15 @@ from weakref import WeakValueDictionary
 import orjson
 
 from homeserver.core.filters import Filter, InvalidFilter
-from homeserver.core.invite_permissions import ALL_INVITES, CONFIG, LISTS, InvitePermission, InvitePermissions
+from homeserver.core.invite_permissions import (
+    ALL_INVITES,
+    CONFIG,
+    EXPERIMENT,
+    LISTS,
+    TYPES,
+    InvitePermission,
+    InvitePermissions,
+)
 from homeserver.core.push_rules import default_ruleset
 from homeserver.errors import BadJson, InvalidParam, NotFound, TooLarge
 from homeserver.runtime.bus import Hint
@@ -32,7 +40,7 @@ _SERVER_MANAGED = frozenset({FULLY_READ, PUSH_RULES})
 _MAX_BYTES = 1024 * 1024
 _MAX_FILTERS = 200
 ACCOUNT = ""
-_INVITE_PERMISSIONS = ((ACCOUNT, CONFIG), (ACCOUNT, LISTS))
+_INVITE_PERMISSIONS = frozenset((ACCOUNT, kind) for kind in TYPES)
 
 
 @dataclass(slots=True)
@@ -60,14 +68,14 @@ class UserData:
         if key == (ACCOUNT, IGNORED_USERS):
             self.ignored = ignored_users(row.content)
         elif key in _INVITE_PERMISSIONS:
-            self.invites = InvitePermissions(*(self._object(key) for key in _INVITE_PERMISSIONS))
+            self.invites = InvitePermissions(self._object(CONFIG) or self._object(EXPERIMENT), self._object(LISTS))
 
     def shows_invites_by(self, sender: str) -> bool:
         """Whether the user wants to hear of invites by the sender."""
         return sender not in self.ignored and self.invites.of(sender) is InvitePermission.ALLOW
 
-    def _object(self, key: tuple[str, str]) -> dict[str, Any]:
-        row = self.rows.get(key)
+    def _object(self, kind: str) -> dict[str, Any]:
+        row = self.rows.get((ACCOUNT, kind))
         content = {} if row is None else orjson.loads(row.content)
         return content if isinstance(content, dict) else {}
 

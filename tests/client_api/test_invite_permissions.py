@@ -36,6 +36,16 @@ async def test_blocked_invite_is_refused_on_every_way(site: WholeSite) -> None:
     assert await site.error("PUT", state, {"membership": "invite"}) == BLOCKED
 
 
+async def test_the_experiment_of_blocking_counts_until_there_is_the_real_one(site: WholeSite) -> None:
+    await configure(site, {"default_action": "block"}, "org.matrix.msc4380.invite_permission_config")
+    room = quote(await site.room())
+    assert await site.error("POST", f"/rooms/{room}/invite", {"user_id": user("bob")}) == BLOCKED
+    await configure(site, {"default_action": "allow"})
+    await site.ok("POST", f"/rooms/{room}/invite", {"user_id": user("bob")})
+    features = (await site.ok("GET", "/_matrix/client/versions"))["unstable_features"]
+    assert features["org.matrix.msc4380.stable"] is True
+
+
 async def test_room_is_created_without_those_who_block_invites(site: WholeSite) -> None:
     await configure(site, {"default_action": "block"})
     await site.register("carol")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
-from homeserver.core.invite_permissions import CONFIG, LISTS
+from homeserver.core.invite_permissions import TYPES
 from homeserver.services.account_data import IGNORED_USERS, TAGS, UserData
 from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.events import Events
@@ -20,7 +20,7 @@ from storage.database import Database
 
 DIRECT = "m.direct"
 _MAX_LISTS = 32
-_HIDING_INVITES = (IGNORED_USERS, CONFIG, LISTS)
+_HIDING_INVITES = (IGNORED_USERS, *TYPES)
 _EMPTY = RoomFacts()
 
 
