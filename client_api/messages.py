@@ -8,9 +8,10 @@ from typing import Any
 from client_api.delayed_events import event_time
 from homeserver.core.event_builder import EventDraft
 from homeserver.core.events import MEMBER
-from homeserver.errors import BadJson, InvalidParam, NotJson
+from homeserver.errors import BadJson, InvalidParam, NotJson, TooLarge
 from homeserver.services.delayed_events import DelayedEvents, Wanted
 from homeserver.services.directory import Directory
+from homeserver.services.long_texts import MESSAGE, LongTexts
 from homeserver.services.membership import Membership
 from homeserver.services.send_event import SendEvent
 from homeserver.web.request import Request
@@ -28,9 +29,11 @@ class MessageHandlers:
         membership: Membership,
         directory: Directory,
         delayed_events: DelayedEvents | None = None,
+        long_texts: LongTexts | None = None,
     ) -> None:
         self._send = send_event
         self._delayed = delayed_events
+        self._long_texts = long_texts
         self._membership = membership
         self._directory = directory
 
@@ -45,7 +48,19 @@ class MessageHandlers:
             if not isinstance(redacts, str):
                 raise BadJson("redacts must name the event to redact")
             return {"event_id": await self._send.redact(user, path["roomId"], redacts, request.body, path["txnId"])}
-        draft = EventDraft(path["eventType"], user.user_id, request.body, path["roomId"])
+        try:
+            return await self._send_message(request, request.body)
+        except TooLarge:
+            if path["eventType"] != MESSAGE or self._long_texts is None:
+                raise
+            content = await self._long_texts.shortened(user.user_id, request.body)
+            if content is None:
+                raise
+            return await self._send_message(request, content)
+
+    async def _send_message(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
+        path, user = request.path, request.user
+        draft = EventDraft(path["eventType"], user.user_id, content, path["roomId"])
         event_id = await self._send.send(
             user, path["roomId"], draft, txn_id=path["txnId"], origin_server_ts=event_time(request)
         )

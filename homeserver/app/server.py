@@ -58,6 +58,7 @@ from homeserver.services.dehydrated_devices import DehydratedDevices
 from homeserver.services.departures import LeaveRooms
 from homeserver.services.device_settings import DeviceSettings
 from homeserver.services.invited_users import LocalUsers
+from homeserver.services.long_texts import LongTexts
 from homeserver.services.read_markers import ReadMarkers
 from homeserver.services.room_reading import RoomReading
 from homeserver.web.dispatcher import Dispatcher
@@ -230,7 +231,13 @@ class Server:
             ),
             RoomHandlers(writing.create_room, writing.membership, room_reading),
             MembershipHandlers(writing.membership, writing.directory),
-            MessageHandlers(writing.send_event, writing.membership, writing.directory, self.delayed_events.service),
+            MessageHandlers(
+                writing.send_event,
+                writing.membership,
+                writing.directory,
+                self.delayed_events.service,
+                LongTexts(self.media.uploads),
+            ),
             DelayedEventHandlers(self.delayed_events.service),
             DirectoryHandlers(
                 writing.directory,
