@@ -1,7 +1,8 @@
-"""Single sign-on, and the pages of user-interactive authentication: what people's browsers ask for."""
+"""Single sign-on, pages of user-interactive authentication, links in mails: what people's browsers ask for."""
 
 from client_api.auth_pages import AuthPageHandlers
 from client_api.single_sign_on import BASE, SingleSignOnHandlers
+from client_api.unsubscribing import UnsubscribeHandlers
 from homeserver.web.endpoint import Auth, Endpoint, Handler
 
 
@@ -11,6 +12,7 @@ def _page(operation_id: str, method: str, path: str, handler: Handler) -> Endpoi
 
 
 _SSO = SingleSignOnHandlers
+_UNSUBSCRIBE = "/_matrix/client/unstable/pushers/unsubscribe"
 _FALLBACK = "/_matrix/client/v3/auth/{authType}/fallback/web"
 
 SIGN_ON: tuple[Endpoint, ...] = (
@@ -24,4 +26,6 @@ SIGN_ON: tuple[Endpoint, ...] = (
     _page("ssoConfirm", "POST", f"{BASE}/confirm", _SSO.confirm),
     _page("authFallbackPage", "GET", _FALLBACK, AuthPageHandlers.show),
     _page("authFallback", "POST", _FALLBACK, AuthPageHandlers.complete),
+    _page("unsubscribePage", "GET", _UNSUBSCRIBE, UnsubscribeHandlers.ask),
+    _page("unsubscribe", "POST", _UNSUBSCRIBE, UnsubscribeHandlers.unsubscribe),
 )

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from homeserver.app.foundation import Foundation
 from homeserver.app.outside import Outside
+from homeserver.config.server_sections import Email
 from homeserver.runtime.mailer import Mailer
 from homeserver.services.accounts import Accounts
 from homeserver.services.appservices import Appservices
 from homeserver.services.device_lists import DeviceLists
 from homeserver.services.devices import Devices
 from homeserver.services.email_addresses import EmailAddresses
+from homeserver.services.email_pushers import forget_address
 from homeserver.services.logins import Logins
 from homeserver.services.openid import OpenId
 from homeserver.services.password_login import PasswordLogin, without_limit
@@ -88,23 +90,28 @@ def build_accounts(base: Foundation, outside: Outside, limiter: RateLimiter | No
     )
 
 
+def mailer_of(config: Email) -> Mailer | None:
+    """What sends mails; None where the operator has named no server."""
+    if config.host is None:
+        return None
+    return Mailer(
+        config.host,
+        config.port,
+        security=config.security,
+        sender=config.sender,
+        user=config.user,
+        password=config.password,
+    )
+
+
 def _emails(base: Foundation) -> EmailAddresses:
-    config = base.config.email
-    mailer = None
-    if config.host is not None:
-        mailer = Mailer(
-            config.host,
-            config.port,
-            security=config.security,
-            sender=config.sender,
-            user=config.user,
-            password=config.password,
-        )
-    return EmailAddresses(
+    emails = EmailAddresses(
         base.database,
-        mailer,
+        mailer_of(base.config.email),
         base.clock,
         base.randomness,
         server_name=base.server_name,
         public_base_url=base.config.public_base_url,
     )
+    emails.on_removed = forget_address
+    return emails

@@ -6,11 +6,16 @@ from client_api.key_backup import KeyBackupHandlers
 from client_api.pushers import PusherHandlers
 from client_api.reports import ReportHandlers
 from client_api.search import SearchHandlers
+from client_api.unsubscribing import UnsubscribeHandlers
 from federation.outbound.addresses import socket_factory
 from federation.outbound.transport import ssl_context
+from homeserver.app.accounts import mailer_of
 from homeserver.app.foundation import Foundation
 from homeserver.app.rooms import RoomReading
 from homeserver.runtime.http_client import HttpClient
+from homeserver.services.digest_content import DigestContent
+from homeserver.services.email_digests import EmailDigests
+from homeserver.services.email_pushers import EmailPushers
 from homeserver.services.history_access import HistoryAccess
 from homeserver.services.key_backup import KeyBackups
 from homeserver.services.notifications import Notifications
@@ -32,6 +37,7 @@ class Extras:
     handlers: tuple[object, ...]
     http: HttpClient
     push_sender: PushSender | None
+    digests: EmailDigests | None
     search_index: SearchIndex
 
     async def start(self) -> None:
@@ -39,11 +45,15 @@ class Extras:
         self.search_index.start()
         if self.push_sender is not None:
             await self.push_sender.start()
+        if self.digests is not None:
+            self.digests.start()
 
     async def stop(self) -> None:
         """End it, and note how far it has come."""
         if self.push_sender is not None:
             await self.push_sender.stop()
+        if self.digests is not None:
+            await self.digests.stop()
         await self.http.close()
 
 
@@ -66,18 +76,50 @@ def build_extras(base: Foundation, reading: RoomReading) -> Extras:
         base.tasks,
         process_name=base.process_name,
     )
-    pushers = Pushers(database, base.clock, allow_http=config.push.allow_private_addresses)
+    is_mailing = config.email.host is not None and config.email.pushers
+    email_pushers = EmailPushers(database, base.clock, base.randomness, is_enabled=is_mailing)
+    pushers = Pushers(
+        database, base.clock, allow_http=config.push.allow_private_addresses, email=email_pushers
+    )
+    notifications = Notifications(database, reading.events, access, reading.push_actions)
     index = SearchIndex(database, reading.events, base.clock, base.tasks, server_name=base.server_name)
     return Extras(
         (
             KeyBackupHandlers(KeyBackups(database)),
-            PusherHandlers(pushers, Notifications(database, reading.events, access, reading.push_actions)),
+            PusherHandlers(pushers, notifications),
+            UnsubscribeHandlers(email_pushers),
             _search_handlers(base, reading, access, index),
             ReportHandlers(Reports(database, reading.heads, access, base.clock)),
         ),
         http,
         push_sender if config.push.enabled else None,
+        _digests(base, reading, notifications) if is_mailing else None,
         index,
+    )
+
+
+def _digests(base: Foundation, reading: RoomReading, notifications: Notifications) -> EmailDigests | None:
+    config = base.config
+    mailer = mailer_of(config.email)
+    if mailer is None:
+        return None
+    content = DigestContent(
+        base.database, reading.events, reading.heads, notifications, include_content=config.push.include_content
+    )
+    return EmailDigests(
+        base.database,
+        reading.notifier,
+        reading.events,
+        reading.heads,
+        reading.push_actions,
+        content,
+        mailer,
+        base.clock,
+        base.tasks,
+        config.email,
+        server_name=base.server_name,
+        public_base_url=config.public_base_url,
+        process_name=base.process_name,
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import smtplib
 import ssl
+from collections.abc import Mapping
 from email.message import EmailMessage
 from email.utils import formatdate
 from typing import Literal
@@ -34,13 +35,25 @@ class Mailer:
         self._password = password
         self._timeout_s = timeout_s
 
-    async def send(self, recipient: str, subject: str, text: str) -> None:
-        """Send a mail of plain text. Raises MailFailure."""
+    async def send(
+        self,
+        recipient: str,
+        subject: str,
+        text: str,
+        *,
+        html: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send a mail of plain text, and the same as HTML where that is given. Raises MailFailure."""
         message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = self._sender, recipient, subject
+        message["From"], message["To"], message["Subject"] = self._sender, recipient, " ".join(subject.split())
         message["Date"] = formatdate(usegmt=True)
         message["Auto-Submitted"] = "auto-generated"
+        for name, value in (headers or {}).items():
+            message[name] = value
         message.set_content(text)
+        if html is not None:
+            message.add_alternative(html, subtype="html")
         try:
             await asyncio.to_thread(self._deliver, message)
         except (smtplib.SMTPException, OSError, ValueError) as error:

@@ -9,6 +9,7 @@ from homeserver.runtime.clock import Clock
 from homeserver.runtime.random import Randomness
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.appservices import Appservice, Appservices
+from homeserver.services.email_pushers import forget_user as forget_email_pushers
 from homeserver.services.logins import DeviceWish, Login, Logins
 from homeserver.services.passwords import Passwords
 from homeserver.services.profiles import first_name, forget_profile
@@ -177,6 +178,7 @@ class Accounts:
             devices.remove_cross_signing(tx, user_id)
             forget_profile(tx, user_id)
             await third_party_ids.remove_all(tx, user_id)
+            await forget_email_pushers(tx, user_id)
 
         await self._database.write(operation)
         if self._tasks is None:

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import urlencode
@@ -70,6 +70,8 @@ class EmailAddresses:
         self._randomness = randomness
         self._server_name = server_name
         self._base_url = public_base_url
+        # Set where mails about messages go to these addresses.
+        self.on_removed: Callable[[Write, str, str], Awaitable[None]] | None = None
 
     @property
     def is_enabled(self) -> bool:
@@ -171,7 +173,12 @@ class EmailAddresses:
         """Take an address from the account; that it was not there is no error."""
         if medium == EMAIL:
             address = address.strip().casefold()
-        await self._database.write(lambda tx: storage.remove(tx, user_id, medium, address))
+
+        async def operation(tx: Write) -> None:
+            if await storage.remove(tx, user_id, medium, address) and self.on_removed is not None:
+                await self.on_removed(tx, user_id, address)
+
+        await self._database.write(operation)
 
     async def of_user(self, user_id: str) -> list[ThirdPartyId]:
         """The account's addresses."""

@@ -52,7 +52,7 @@ class Notifications:
                 )
             left -= _AT_ONCE
             is_over = len(rows) < _AT_ONCE
-            verdicts = await self._notified(user_id, [event_id for _, event_id in rows])
+            verdicts = await self.notified(user_id, [event_id for _, event_id in rows])
             for position, event_id in rows:
                 here = position
                 found = verdicts.get(event_id)
@@ -66,7 +66,7 @@ class Notifications:
             page["next_token"] = str(here)
         return page
 
-    async def _notified(self, user_id: str, event_ids: list[str]) -> dict[str, tuple[StoredEvent, Verdict]]:
+    async def notified(self, user_id: str, event_ids: list[str]) -> dict[str, tuple[StoredEvent, Verdict]]:
         """Those of the events that the user may see and that notify them."""
         by_room: dict[str, list[StoredEvent]] = {}
         for stored in (await self._events.get_many(event_ids)).values():

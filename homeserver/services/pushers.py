@@ -11,6 +11,7 @@ import orjson
 
 from homeserver.errors import InvalidParam, MissingParam, TooLarge
 from homeserver.runtime.clock import Clock
+from homeserver.services.email_pushers import EmailPushers
 from homeserver.services.sessions import Requester
 from storage import pushers as storage
 from storage.database import Database, Write
@@ -28,16 +29,20 @@ _SHOWN: Final = ("kind", "app_display_name", "device_display_name", "profile_tag
 class Pushers:
     """Reads and sets pushers. `allow_http`: push gateways need not be reached over TLS."""
 
-    def __init__(self, database: Database, clock: Clock, *, allow_http: bool) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, *, allow_http: bool, email: EmailPushers | None = None
+    ) -> None:
         self._database = database
         self._clock = clock
         self._allow_http = allow_http
+        self._email = email
 
     async def of_user(self, user_id: str) -> list[dict[str, Any]]:
         """All pushers of a user."""
         async with self._database.read() as tx:
             rows = await storage.of_user(tx, user_id)
-        return [{"app_id": row.app_id, "pushkey": row.pushkey, **orjson.loads(row.pusher)} for row in rows]
+        found = [{"app_id": row.app_id, "pushkey": row.pushkey, **orjson.loads(row.pusher)} for row in rows]
+        return found if self._email is None else found + await self._email.of_user(user_id)
 
     async def set(self, requester: Requester, body: Mapping[str, Any]) -> None:
         """Create, change or, where `kind` is null, delete a pusher. Raises MissingParam, InvalidParam, TooLarge."""
@@ -47,6 +52,11 @@ class Pushers:
         key = (requester.user_id, app_id, pushkey)
         if body["kind"] is None:
             await self._database.write(lambda tx: remove_pusher(tx, key))
+            if self._email is not None:
+                await self._email.remove(*key)
+            return
+        if body["kind"] == "email" and self._email is not None:
+            await self._email.set(requester.user_id, body)
             return
         self._check(body)
         pusher = orjson.dumps({name: body[name] for name in _SHOWN if body.get(name) is not None})
@@ -79,7 +89,7 @@ class Pushers:
         if missing:
             raise MissingParam(f"Missing: {', '.join(missing)}")
         if body["kind"] != "http":
-            raise InvalidParam("This server only has pushers of the kind http")
+            raise InvalidParam("This server has pushers of the kinds http and email")
         url = body["data"].get("url")
         if url is None:
             raise MissingParam("data.url is missing")

@@ -16,16 +16,18 @@ email_pushers = Table(
     text("unsubscribe_token", unique=True),
 )
 
-# What waits to be told by mail, and when a mail about a room was sent last. `first_position` and `waiting_since` (ms)
-# are of the oldest event that waits, NULL where none does; `pause` (ms) is what must lie between two mails.
+# What waits to be told by mail, and what was told last. `first_position`: of the oldest event that waits, and `due_at`
+# (ms) when to tell it; NULL where none does. `told_position` and `sent_at` (ms) are of the last mail about the room;
+# `pause` (ms) is what must lie between that and the next.
 email_digests = Table(
     "email_digests",
     metadata,
     text("user_id", key=True),
     number("room_nid", key=True),
     number("first_position", null=True),
-    number("waiting_since", null=True),
+    number("due_at", null=True),
+    number("told_position", null=True),
     number("sent_at", null=True),
     number("pause"),
-    Index(None, "waiting_since"),
+    Index(None, "due_at"),
 )

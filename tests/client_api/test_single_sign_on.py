@@ -320,11 +320,11 @@ async def test_name_that_is_taken_is_not_given_away_another_is_chosen(here: Scen
 
 
 async def test_existing_account_is_linked_only_where_the_operator_says_so(sqlite_url: str, tmp_path: Path) -> None:
-    async with scene(sqlite_url, tmp_path, link_existing_accounts=True, register=False) as here:
-        async with here.browser() as browser:
-            assert (await browser.log_in())[0] == 403  # nobody is of that name, and nobody is registered
-            await here.site.register("dana")
-            assert (await here.log_in(browser))["user_id"] == user("dana")
+    rules = {"link_existing_accounts": True, "register": False}
+    async with scene(sqlite_url, tmp_path, **rules) as here, here.browser() as browser:
+        assert (await browser.log_in())[0] == 403  # nobody is of that name, and nobody is registered
+        await here.site.register("dana")
+        assert (await here.log_in(browser))["user_id"] == user("dana")
 
 
 async def test_everybody_may_be_let_choose(sqlite_url: str, tmp_path: Path) -> None:

@@ -181,12 +181,13 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("room_nid", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("first_position", sa.BigInteger(), autoincrement=False, nullable=True),
-        sa.Column("waiting_since", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("due_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("told_position", sa.BigInteger(), autoincrement=False, nullable=True),
         sa.Column("sent_at", sa.BigInteger(), autoincrement=False, nullable=True),
         sa.Column("pause", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("user_id", "room_nid", name=op.f("pk_email_digests")),
     )
-    op.create_index(op.f("ix_email_digests_waiting_since"), "email_digests", ["waiting_since"], unique=False)
+    op.create_index(op.f("ix_email_digests_due_at"), "email_digests", ["due_at"], unique=False)
     op.create_table(
         "email_pushers",
         sa.Column("user_id", sa.Text(), nullable=False),
