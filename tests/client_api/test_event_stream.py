@@ -28,7 +28,7 @@ async def test_a_world_readable_room_is_watched_without_joining_it(site: WholeSi
     assert len(initial["messages"]["chunk"]) == 2
     assert "membership" not in initial
     end = initial["messages"]["end"]
-    path = f"/events?room_id={quote(room)}&timeout=5000&from="
+    path = f"/events?room_id={quote(room)}&timeout=60000&from="
     waiting = asyncio.create_task(site.ok("GET", path + end, by="bob"))
     seen = await site.send(room, "after")
     answer = await waiting
@@ -50,7 +50,7 @@ async def test_a_room_that_is_not_world_readable_is_not_shown(site: WholeSite) -
 async def test_events_of_all_rooms_come_as_they_happen(site: WholeSite) -> None:
     room, other = await site.room("bob"), await site.room()
     start = (await site.ok("GET", "/events", by="bob"))["end"]
-    waiting = asyncio.create_task(site.ok("GET", f"/events?timeout=5000&from={start}", by="bob"))
+    waiting = asyncio.create_task(site.ok("GET", f"/events?timeout=60000&from={start}", by="bob"))
     await site.send(other, "hidden")
     seen = await site.send(room, "seen")
     answer = await waiting

@@ -94,7 +94,7 @@ async def test_settings_follow_who_joins_the_new_room(site: WholeSite) -> None:
     await site.ok("POST", f"/join/{quote(new)}", {}, by="bob")
     content: Any = None
     while content != {user("alice"): [old, new]}:
-        answer = await site.ok("GET", f"/sync?since={since}&timeout=5000", by="bob")
+        answer = await site.ok("GET", f"/sync?since={since}&timeout=60000", by="bob")
         assert answer["next_batch"] != since
         since = answer["next_batch"]
         for event in answer.get("account_data", {}).get("events", []):

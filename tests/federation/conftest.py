@@ -60,7 +60,7 @@ def until(clock: FrozenClock) -> Until:
 
     async def until(holds: Callable[[], Awaitable[bool]]) -> None:
         loop = asyncio.get_running_loop()
-        turn, latest = 0, loop.time() + 30  # far above what is needed: the machine may be busy
+        turn, latest = 0, loop.time() + 60  # far above what is needed: the machine may be busy
         while not await holds():
             assert loop.time() < latest, "it never came true"
             turn += 1

@@ -26,7 +26,7 @@ async def test_events_in_a_circle_are_not_taken_in(hs1: Hearth, hs2: Hearth, edg
         pdu = dict((await make_v1(hs2, room_id)).pdu)
         rest = pdu[edges] if edges == "auth_events" else []
         circle.append(signed(hs2, {**pdu, "event_id": own, edges: [[other, {"sha256": "A" * 43}], *rest]}))
-    results = await asyncio.wait_for(hs2.say(hs1, circle), 10)
+    results = await asyncio.wait_for(hs2.say(hs1, circle), 60)
     assert set(results) <= set(ids)
     for event_id in ids:
         assert not await hs1.has(event_id)
@@ -117,8 +117,8 @@ async def test_a_server_that_never_answers_holds_up_nobody_else(
     network.interferences.append(hang)
     stuck = asyncio.create_task(hs2.say(hs1, [waiting.pdu], txn="stuck"))
     await asyncio.sleep(0)
-    assert await asyncio.wait_for(hs2.say(hs1, [fine.pdu], txn="fine"), 10) == {fine.event_id: {}}
-    assert await asyncio.wait_for(hs3.say(hs1, [of_carl.pdu]), 10) == {of_carl.event_id: {}}
+    assert await asyncio.wait_for(hs2.say(hs1, [fine.pdu], txn="fine"), 60) == {fine.event_id: {}}
+    assert await asyncio.wait_for(hs3.say(hs1, [of_carl.pdu]), 60) == {of_carl.event_id: {}}
     assert await hs1.send("alice", room_id, "hello")
     network.interferences.remove(hang)
     never.set()

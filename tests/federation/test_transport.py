@@ -60,7 +60,7 @@ async def transport(
 ) -> AsyncIterator[HttpTransport]:
     files: tuple[str, ...] = (str(certificates.authority),) if trusted else ()
     made = HttpTransport(
-        locator, tls=ssl_context(files, verify=True), allow_private_addresses=private, connect_timeout_s=2
+        locator, tls=ssl_context(files, verify=True), allow_private_addresses=private, connect_timeout_s=30
     )
     try:
         yield made
@@ -69,7 +69,7 @@ async def transport(
         await asyncio.sleep(0.01)
 
 
-async def get(made: HttpTransport, *, timeout_s: float = 5, max_bytes: int = 1000) -> bytes:
+async def get(made: HttpTransport, *, timeout_s: float = 60, max_bytes: int = 1000) -> bytes:
     answer = await made.send(
         "other.example", "GET", "/a%2Fb?c=%20", headers={}, body=None, timeout_s=timeout_s, max_bytes=max_bytes
     )
@@ -172,7 +172,7 @@ async def test_redirects_are_not_followed_but_by_well_known_and_there_not_for_ev
         return web.Response(status=302, headers={"Location": f"/.well-known/matrix/server?{asked}"})
 
     async with listening(certificates, redirect) as port, transport(certificates, Locator(port)) as made:
-        answer = await made.send("o", "GET", "/", headers={}, body=None, timeout_s=5, max_bytes=10)
+        answer = await made.send("o", "GET", "/", headers={}, body=None, timeout_s=60, max_bytes=10)
         assert answer.status == 302
         assert await HttpWellKnownReader(made, port).read("localhost") is None
     assert asked < 10

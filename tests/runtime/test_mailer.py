@@ -46,14 +46,14 @@ async def smtp() -> AsyncIterator[SmtpServer]:
 
 
 async def test_mail_arrives(smtp: SmtpServer) -> None:
-    mailer = Mailer("127.0.0.1", smtp.port, security="none", sender="Hearth <a@hearth.test>", timeout_s=5)
+    mailer = Mailer("127.0.0.1", smtp.port, security="none", sender="Hearth <a@hearth.test>", timeout_s=60)
     await mailer.send("bob@mail.test", "Hello", "Line one\nLine two\n")
     assert "rcpt TO:<bob@mail.test>" in smtp.lines
     assert {"Subject: Hello", "From: Hearth <a@hearth.test>", "Line two"} <= set(smtp.lines)
 
 
 async def test_encryption_that_was_asked_for_is_never_left_out(smtp: SmtpServer) -> None:
-    mailer = Mailer("127.0.0.1", smtp.port, security="starttls", sender="a@hearth.test", timeout_s=5)
+    mailer = Mailer("127.0.0.1", smtp.port, security="starttls", sender="a@hearth.test", timeout_s=60)
     with pytest.raises(MailFailure):
         await mailer.send("bob@mail.test", "Hello", "Text")
     assert not any(line.startswith("rcpt") for line in smtp.lines)
@@ -61,4 +61,4 @@ async def test_encryption_that_was_asked_for_is_never_left_out(smtp: SmtpServer)
 
 async def test_server_that_is_not_there_is_a_failure() -> None:
     with pytest.raises(MailFailure):
-        await Mailer("127.0.0.1", 1, security="none", sender="a@b.c", timeout_s=5).send("d@e.f", "Hello", "Text")
+        await Mailer("127.0.0.1", 1, security="none", sender="a@b.c", timeout_s=60).send("d@e.f", "Hello", "Text")

@@ -22,7 +22,7 @@ def supervisor(program: str, file: Path, count: int = 1) -> Supervisor:
 
 
 async def lines(file: Path, count: int) -> list[str]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not file.exists() or len(file.read_text().splitlines()) < count:
             await asyncio.sleep(0.01)
     return file.read_text().splitlines()
@@ -33,7 +33,7 @@ async def test_workers_are_started_by_number_and_stop_together(tmp_path: Path) -
     running = asyncio.ensure_future(workers.run())
     assert sorted(await lines(tmp_path / "starts", 3)) == ["0", "1", "2"]
     workers.stop()
-    assert await asyncio.wait_for(running, 5) == 0
+    assert await asyncio.wait_for(running, 60) == 0
 
 
 async def test_worker_that_is_killed_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,12 +44,12 @@ async def test_worker_that_is_killed_starts_again(tmp_path: Path, monkeypatch: p
     workers._processes[0].kill()
     assert await lines(tmp_path / "starts", 2) == ["0", "0"]
     workers.stop()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 60)
 
 
 async def test_worker_that_cannot_work_with_its_config_ends_them_all(tmp_path: Path) -> None:
     program = f"import sys; sys.exit({EXIT_CONFIG})"
-    assert await asyncio.wait_for(supervisor(program, tmp_path / "x").run(), 10) == EXIT_CONFIG
+    assert await asyncio.wait_for(supervisor(program, tmp_path / "x").run(), 60) == EXIT_CONFIG
 
 
 async def test_worker_that_will_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,5 +62,5 @@ async def test_worker_that_will_not_stop_is_killed(tmp_path: Path, monkeypatch: 
     running = asyncio.ensure_future(workers.run())
     await lines(tmp_path / "starts", 1)
     workers.stop()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
     assert workers._processes[0].returncode == -9

@@ -102,7 +102,7 @@ class Client:
             self.seen.setdefault(room_id, []).extend(room.get("timeline", {}).get("events", []))
         return answer
 
-    async def sync_until(self, found: Callable[[dict[str, Any]], Any], seconds: float = 30) -> Any:
+    async def sync_until(self, found: Callable[[dict[str, Any]], Any], seconds: float = 60) -> Any:
         """Long-poll until `found` makes something true of an answer, and return that."""
         async with asyncio.timeout(seconds):
             while True:
@@ -110,7 +110,7 @@ class Client:
                 if result:
                     return result
 
-    async def wait_for_text(self, room_id: str, text: str, seconds: float = 30) -> Event:
+    async def wait_for_text(self, room_id: str, text: str, seconds: float = 60) -> Event:
         """The message with this body, once it has come down /sync."""
 
         def found(_: object) -> Event | None:
@@ -118,7 +118,7 @@ class Client:
 
         return found(None) or await self.sync_until(found, seconds)
 
-    async def wait_for_invite(self, room_id: str, seconds: float = 30) -> Any:
+    async def wait_for_invite(self, room_id: str, seconds: float = 60) -> Any:
         """Until an invite to the room has come down /sync."""
         return await self.sync_until(lambda a: a.get("rooms", {}).get("invite", {}).get(room_id), seconds)
 

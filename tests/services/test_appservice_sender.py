@@ -66,7 +66,7 @@ class FakeHttp:
 
     async def wait_for(self, *, tried: int = 0, arrived: str | None = None) -> None:
         """Until so many transactions were tried, and this message or this membership has arrived."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.sent) < tried or (arrived is not None and arrived not in self.told()):
                 self.news.clear()
                 await self.news.wait()
@@ -201,7 +201,7 @@ async def test_sign_of_life_ends_the_wait(world: World) -> None:
     await world.spine.say(ALICE, room_id, "one")
     await world.http.wait_for(tried=1)
     (bridge,) = Appservices([read_registration(REGISTRATION, SERVER)]).all
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not world.http.arrived:
             sender.try_again(bridge)
             await asyncio.sleep(0)

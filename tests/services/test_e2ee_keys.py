@@ -202,10 +202,11 @@ async def test_a_waiting_sync_is_woken_by_new_keys(world: KeysWorld) -> None:
     room_id = await world.create_room(ALICE)
     await world.join(BOB, room_id)
     token = (await world.sync(BOB))["next_batch"]
-    waiting = asyncio.ensure_future(world.sync(BOB, token, timeout_ms=10_000))
-    await asyncio.sleep(0.01)
+    waiting = asyncio.ensure_future(world.sync(BOB, token, timeout_ms=60_000))
+    while not world.notifier.is_waiting(BOB):
+        await asyncio.sleep(0)
     await world.upload(ALICE)
-    assert (await asyncio.wait_for(waiting, 5))["device_lists"] == {"changed": [ALICE]}
+    assert (await waiting)["device_lists"] == {"changed": [ALICE]}
 
 
 async def test_changes_between_tokens_name_who_changed_came_and_left(world: KeysWorld) -> None:

@@ -43,31 +43,40 @@ async def pair(make_database: Callable[[], str]) -> AsyncIterator[Pair]:
     await second.close()
 
 
-async def turns() -> None:
-    for _ in range(50):
-        await asyncio.sleep(0.002)
+async def level(pair: Pair) -> None:
+    """Wait until each process knows of what the other has committed."""
+    async with asyncio.timeout(60):
+        while any(world.notifier.position < max(one.db.position for one in pair) for world in pair):
+            await asyncio.sleep(0.001)
+
+
+async def waits(world: World, user_id: str) -> None:
+    """Wait until a /sync of the user waits."""
+    async with asyncio.timeout(60):
+        while not world.notifier.is_waiting(user_id):
+            await asyncio.sleep(0.001)
 
 
 async def test_an_event_of_another_process_wakes_a_sync(pair: Pair) -> None:
     here, there = pair
     room_id = await here.create_room(ALICE)
     await here.join(BOB, room_id)
-    await turns()
+    await level(pair)
     token = (await there.sync(BOB))["next_batch"]
-    waiting = asyncio.ensure_future(there.sync(BOB, token, timeout_ms=10_000))
-    await turns()
+    waiting = asyncio.ensure_future(there.sync(BOB, token, timeout_ms=60_000))
+    await waits(there, BOB)
     sent = await here.send(ALICE, room_id)
-    assert event_ids(joined(await asyncio.wait_for(waiting, 5), room_id)["timeline"]) == [sent]
+    assert event_ids(joined(await waiting, room_id)["timeline"]) == [sent]
 
 
 async def test_an_invite_by_another_process_arrives(pair: Pair) -> None:
     here, there = pair
     token = (await there.sync(BOB))["next_batch"]
     room_id = await here.create_room(ALICE)
-    waiting = asyncio.ensure_future(there.sync(BOB, token, timeout_ms=10_000))
-    await turns()
+    waiting = asyncio.ensure_future(there.sync(BOB, token, timeout_ms=60_000))
+    await waits(there, BOB)
     await here.member(ALICE, room_id, BOB, "invite")
-    assert room_id in (await asyncio.wait_for(waiting, 5))["rooms"]["invite"]
+    assert room_id in (await waiting)["rooms"]["invite"]
 
 
 async def test_receipts_account_data_and_typing_cross_processes(pair: Pair) -> None:
@@ -75,12 +84,12 @@ async def test_receipts_account_data_and_typing_cross_processes(pair: Pair) -> N
     room_id = await here.create_room(ALICE)
     await here.join(BOB, room_id)
     sent = await here.send(ALICE, room_id)
-    await turns()
+    await level(pair)
     token = (await there.sync(BOB))["next_batch"]
     await here.receipts.send(BOB, room_id, "m.read", sent)
     await here.account_data.put(BOB, room_id, "org.example", {"a": 1})
     here.typing.set(ALICE, room_id, True)
-    await turns()
+    await level(pair)
     room = joined(await there.sync(BOB, token), room_id)
     assert {event["type"] for event in room["ephemeral"]["events"]} == {"m.receipt", "m.typing"}
     assert room["account_data"]["events"][0]["content"] == {"a": 1}
@@ -91,28 +100,30 @@ async def test_a_lost_hint_delays_but_loses_nothing(pair: Pair) -> None:
     here, there = pair
     room_id = await here.create_room(ALICE)
     await here.join(BOB, room_id)
-    await turns()
+    await level(pair)
     token = (await there.sync(BOB))["next_batch"]
     bus = here.db.bus
     assert isinstance(bus, LinkedBus)
     bus.is_cut = True
     lost = await here.send(ALICE, room_id)
     bus.is_cut = False
-    waiting = asyncio.ensure_future(there.sync(BOB, token, timeout_ms=10_000))
+    waiting = asyncio.ensure_future(there.sync(BOB, token, timeout_ms=60_000))
+    await waits(there, BOB)
     told = await here.send(ALICE, room_id)
-    await turns()
-    there.clock.advance(3)
-    assert event_ids(joined(await asyncio.wait_for(waiting, 5), room_id)["timeline"]) == [lost, told]
+    while not waiting.done():
+        there.clock.advance(1)
+        await asyncio.sleep(0.001)
+    assert event_ids(joined(await waiting, room_id)["timeline"]) == [lost, told]
 
 
 async def test_both_processes_write_to_one_room(pair: Pair) -> None:
     here, there = pair
     room_id = await here.create_room(ALICE)
     await there.join(BOB, room_id)
-    await turns()
+    await level(pair)
     token = (await here.sync(ALICE))["next_batch"]
     sent = []
     for world, sender in ((here, ALICE), (there, BOB), (here, ALICE), (there, BOB)):
         sent.append(await world.send(sender, room_id))
-    await turns()
+    await level(pair)
     assert event_ids(joined(await here.sync(ALICE, token), room_id)["timeline"]) == sent

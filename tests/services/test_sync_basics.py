@@ -73,10 +73,10 @@ async def test_stopping_ends_a_waiting_sync(world: World) -> None:
     await world.create_room(ALICE)
     token = (await world.sync(ALICE))["next_batch"]
     waiting = asyncio.ensure_future(world.sync(ALICE, token, timeout_ms=60_000))
-    for _ in range(5):
+    while not world.notifier.is_waiting(ALICE):
         await asyncio.sleep(0)
     world.notifier.close()
-    assert "rooms" not in await asyncio.wait_for(waiting, 1)
+    assert "rooms" not in await asyncio.wait_for(waiting, 30)
 
 
 async def test_newly_joined_room_has_full_state_and_earlier_messages(world: World) -> None:

@@ -49,10 +49,11 @@ async def test_a_message_is_seen_by_its_device_alone_until_the_device_has_it(wor
 
 async def test_a_waiting_sync_is_woken_by_a_message(world: KeysWorld) -> None:
     token = (await world.sync(BOB))["next_batch"]
-    waiting = asyncio.ensure_future(world.sync(BOB, token, timeout_ms=10_000))
-    await asyncio.sleep(0.01)
+    waiting = asyncio.ensure_future(world.sync(BOB, token, timeout_ms=60_000))
+    while not world.notifier.is_waiting(BOB):
+        await asyncio.sleep(0)
     await send(world, "1", {BOB: {"DEVICE": {"n": 1}}})
-    assert numbers(await asyncio.wait_for(waiting, 5)) == [1]
+    assert numbers(await waiting) == [1]
 
 
 async def test_the_wildcard_is_every_device_and_unknown_ones_are_passed_over(world: KeysWorld) -> None:

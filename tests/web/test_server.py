@@ -234,7 +234,7 @@ async def test_read_is_cancelled_when_its_client_went_away(make_site: MakeSite) 
     waiting = Waiting()
     site = await make_site([waiting_row("GET", waiting)])
     await send_and_leave(site.url, "GET", waiting.entered)
-    assert await asyncio.wait_for(waiting.ended, 5) == "cancelled"
+    assert await asyncio.wait_for(waiting.ended, 60) == "cancelled"
 
 
 async def test_long_polls_are_answered_when_the_server_stops(make_site: MakeSite) -> None:
@@ -249,7 +249,7 @@ async def test_long_polls_are_answered_when_the_server_stops(make_site: MakeSite
     site = await make_site([row("GET", "/wait", poll)])
     answer = asyncio.ensure_future(site.ask("GET", C + "/wait"))
     await entered.wait()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         await site.server.stop()
         assert (await answer)[1] == {"stopping": True}
 
@@ -260,7 +260,7 @@ async def test_stop_does_not_wait_for_idle_connections_or_stuck_requests(make_si
     await site.ask("GET", C + "/x")  # leaves a connection that is kept alive
     stuck = asyncio.ensure_future(site.ask("PUT", C + "/wait"))
     await waiting.entered.wait()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await site.server.stop()
     with pytest.raises(aiohttp.ClientError):
         await stuck
