@@ -394,13 +394,13 @@ class FederationSender:
             return
         if not isinstance(receipt, Receipt):
             receipt = await self._stored_receipt(room_id, hint.position)
-        if receipt is None or receipt.receipt_type != "m.read":
+        if receipt is None or receipt.receipt_type not in ("m.read", "io.hearth.delivered"):
             return
         if receipt.user_id.partition(":")[2] != self._server_name:
             return
         entry = {"event_ids": [receipt.event_id], "data": decode(receipt.data)}
-        content = {room_id: {"m.read": {receipt.user_id: entry}}}
-        key = ("receipt", room_id, receipt.user_id, receipt.thread_id)
+        content = {room_id: {receipt.receipt_type: {receipt.user_id: entry}}}
+        key = ("receipt", room_id, receipt.user_id, receipt.thread_id, receipt.receipt_type)
         self._pass_on(await self._hosts_by_id(room_id), key, "m.receipt", content)
 
     async def _stored_receipt(self, room_id: str, position: int) -> Receipt | None:

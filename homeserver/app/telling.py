@@ -9,6 +9,7 @@ from homeserver.services.presence import Presence
 from homeserver.services.push_rules import PushRules
 from homeserver.services.receipts import Receipts
 from homeserver.services.sliding_sync.engine import SlidingSync
+from homeserver.services.sync.deliveries import Deliveries
 from homeserver.services.sync.device_lists import DeviceLists
 from homeserver.services.sync.device_messages import DeviceMessages
 from homeserver.services.sync.engine import SyncEngine
@@ -49,7 +50,15 @@ def build_telling(
     database, notifier, events, heads = base.database, rooms.notifier, rooms.events, rooms.heads
     users = SyncUsers(database, notifier, events, base.tasks, size=base.config.caches.memberships)
     typing = Typing(notifier, base.bus, base.clock, base.tasks)
-    receipts = Receipts(database, notifier, events, heads, rooms.unread, base.clock)
+    receipts = Receipts(
+        database,
+        notifier,
+        events,
+        heads,
+        rooms.unread,
+        base.clock,
+        delivered_up_to=base.config.rooms.delivered_receipts_up_to,
+    )
     presence = Presence(database, notifier, base.bus, users, heads, base.clock, base.tasks, base.config.presence)
     sections = RoomSections(events, LazyMembers(), rooms.aggregations)
     sync_rooms = Rooms(
@@ -70,6 +79,7 @@ def build_telling(
         key_counts,
         base.tasks,
         max_wait_s=base.config.limits.sync_timeout,
+        deliveries=Deliveries(users, rooms.logs, heads, receipts, base.tasks),
     )
     timeline = Timeline(database, events, rooms.state, rooms.history, rooms.aggregations, backfill)
     threads = ThreadSubscriptions(database, notifier, rooms.history, rooms.account_data)

@@ -212,6 +212,8 @@ class Filter:
     account_data: EventFilter = EventFilter()
     event_fields: tuple[tuple[str, ...], ...] | None = None
     event_format: Literal["client", "federation"] = "client"
+    delivered: bool = False
+    """`io.hearth.delivered`: the client takes part in telling what has arrived where."""
     source: bytes = b"{}"
     """The filter as JSON text with sorted keys: equal filters have equal sources."""
 
@@ -233,6 +235,7 @@ class Filter:
             account_data=EventFilter.parse(_section(data, "account_data"), "account_data"),
             event_fields=None if fields is None else tuple(split_path(path) for path in fields),
             event_format="federation" if event_format == "federation" else "client",
+            delivered=_boolean(data, "io.hearth.delivered", "filter") or False,
             source=source,
         )
 

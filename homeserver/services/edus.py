@@ -110,12 +110,13 @@ class Edus:
 
     async def _receive_receipts(self, origin: str, content: dict[str, Any]) -> None:
         for room_id, by_type in content.items():
-            by_user = by_type.get("m.read") if isinstance(by_type, dict) else None
-            if not isinstance(by_user, dict):
-                continue
-            own = {user_id: entry for user_id, entry in by_user.items() if _is_of(user_id, origin)}
-            if own and await self._room(room_id, origin) is not None:
-                await self._receipts.receive(room_id, {"m.read": own})
+            own = {
+                kind: {user_id: entry for user_id, entry in by_user.items() if _is_of(user_id, origin)}
+                for kind, by_user in (by_type.items() if isinstance(by_type, dict) else ())
+                if isinstance(by_user, dict) and kind in ("m.read", "io.hearth.delivered")
+            }
+            if any(own.values()) and await self._room(room_id, origin) is not None:
+                await self._receipts.receive(room_id, own)
 
     async def _receive_presence(self, origin: str, content: dict[str, Any]) -> None:
         push = content.get("push")

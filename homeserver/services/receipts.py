@@ -27,6 +27,9 @@ from storage.streams import Stream
 READ = "m.read"
 READ_PRIVATE = "m.read.private"
 TYPES = frozenset({READ, READ_PRIVATE})
+DELIVERED = "io.hearth.delivered"
+"""That an event has arrived at a device of the user. Told to clients that ask for it, and to the room's servers."""
+_TOLD_TO_SERVERS = (READ, DELIVERED)
 # How far relations are followed to the root of a thread.
 _MAX_HOPS = 3
 _Key = tuple[str, str, str]
@@ -68,6 +71,7 @@ class Receipts:
         unread: UnreadCounts,
         clock: Clock,
         *,
+        delivered_up_to: int = 0,
         size: int = 2_000,
     ) -> None:
         self._db = db
@@ -75,6 +79,7 @@ class Receipts:
         self._heads = heads
         self._unread = unread
         self._clock = clock
+        self.delivered_up_to = delivered_up_to  # members of the largest room where it is told what arrived
         self._size = size
         self._notifier = notifier
         self._rooms: OrderedDict[str, _RoomReceipts] = OrderedDict()
@@ -116,6 +121,15 @@ class Receipts:
             return
         await self._write(room_id, stored.room_nid, [receipt], {receipt.event_id: stored})
 
+    async def delivered(self, user_id: str, stored: StoredEvent) -> None:
+        """An event has arrived at a device of a local user, who is in the room. Nothing is read by that."""
+        room_id = stored.event.room_id
+        data = orjson.dumps({"ts": self._clock.now_ms()})
+        receipt = Receipt(user_id, DELIVERED, UNTHREADED, stored.event_id, stored.position, data, 0)
+        old = await self._receipt_of(room_id, stored.room_nid, receipt)
+        if old is None or not _is_ahead(old, stored):
+            await self._write(room_id, stored.room_nid, [receipt], {})
+
     async def receive(self, room_id: str, content: Mapping[str, Any]) -> None:
         """Another server says what its users have read: receipt type → user id → {event_ids, data}.
 
@@ -125,14 +139,15 @@ class Receipts:
         if head is None:
             return
         found: list[Receipt] = []
-        for user_id, value in _of_users(content.get(READ)):
+        types = _TOLD_TO_SERVERS if head.joined_count <= self.delivered_up_to else (READ,)
+        for kind, user_id, value in _of_types(content, types):
             event_ids, data = value.get("event_ids"), value.get("data")
             data = data if isinstance(data, Mapping) else {}
             thread_id = data.get("thread_id", UNTHREADED)
             if not isinstance(event_ids, list) or not event_ids or not isinstance(event_ids[-1], str):
                 continue
             if user_id in head.joined and isinstance(thread_id, str):
-                found.append(Receipt(user_id, READ, thread_id, event_ids[-1], None, orjson.dumps(dict(data)), 0))
+                found.append(Receipt(user_id, kind, thread_id, event_ids[-1], None, orjson.dumps(dict(data)), 0))
         if found:
             stored = await self._events.get_many([receipt.event_id for receipt in found])
             await self._write(room_id, head.room_nid, found, stored)
@@ -142,8 +157,12 @@ class Receipts:
     ) -> None:
         async def operation(tx: Write) -> None:
             for receipt in receipts:
-                position = tx.position(Stream.RECEIPTS, room_id, receipt.user_id, payload=receipt)
+                # What arrived is no news of the user's own: no counts and no badges follow from it.
+                keys = (room_id,) if receipt.receipt_type == DELIVERED else (room_id, receipt.user_id)
+                position = tx.position(Stream.RECEIPTS, *keys, payload=receipt)
                 storage.put(tx, room_nid, receipt, position)
+                if receipt.receipt_type == DELIVERED:
+                    continue
                 stored = events.get(receipt.event_id)
                 if stored is not None and stored.position is not None:
                     await self._unread.mark(tx, receipt.user_id, room_id, stored, receipt.thread_id)
@@ -185,11 +204,13 @@ class Receipts:
         while len(self._rooms) > max(self._size, len(rooms)):
             self._rooms.popitem(last=False)
 
-    def event(self, room_id: str, user_id: str, after: int, upto: int) -> bytes | None:
+    def event(
+        self, room_id: str, user_id: str, after: int, upto: int, *, with_delivered: bool = False
+    ) -> bytes | None:
         """The m.receipt event with what changed at positions of (after, upto], as the user may see it; None for
         nothing.
 
-        What all users see is made once.
+        What all users see is made once. `with_delivered`: for a client that asks for what arrived, too.
         """
         room = self._rooms.get(room_id)
         if room is None:
@@ -197,8 +218,8 @@ class Receipts:
         changed = room.changed(after, upto)
         if not changed:
             return None
-        if any(receipt.receipt_type == READ_PRIVATE for receipt in changed):
-            return render([r for r in changed if r.receipt_type != READ_PRIVATE or r.user_id == user_id])
+        if any(receipt.receipt_type != READ for receipt in changed):
+            return render([r for r in changed if _is_for(r, user_id, with_delivered)])
         key = (changed[-1].position, changed[0].position)
         body = room.rendered.get(key)
         if body is None:
@@ -208,7 +229,9 @@ class Receipts:
     def changed_own(self, room_id: str, user_id: str, after: int, upto: int) -> bool:
         """Whether the user's own receipts changed at positions of (after, upto]."""
         room = self._rooms.get(room_id)
-        return room is not None and any(receipt.user_id == user_id for receipt in room.changed(after, upto))
+        return room is not None and any(
+            receipt.user_id == user_id and receipt.receipt_type != DELIVERED for receipt in room.changed(after, upto)
+        )
 
     def event_about(self, room_id: str, user_id: str, upto: int, event_ids: Set[str]) -> bytes | None:
         """The m.receipt event with the user's own receipts and with everybody's for these events; None for nothing."""
@@ -219,7 +242,8 @@ class Receipts:
             [
                 receipt
                 for receipt in room.changed(0, upto)
-                if receipt.user_id == user_id or (receipt.event_id in event_ids and receipt.receipt_type == READ)
+                if receipt.receipt_type != DELIVERED
+                and (receipt.user_id == user_id or (receipt.event_id in event_ids and receipt.receipt_type == READ))
             ]
         )
 
@@ -259,6 +283,19 @@ def _is_ahead(old: Receipt, stored: StoredEvent) -> bool:
     if old.event_id == stored.event_id:
         return True
     return old.event_position is not None and stored.position is not None and old.event_position > stored.position
+
+
+def _is_for(receipt: Receipt, user_id: str, with_delivered: bool) -> bool:
+    """Whether the user may see the receipt, and wants to."""
+    if receipt.receipt_type == READ_PRIVATE:
+        return receipt.user_id == user_id
+    return with_delivered or receipt.receipt_type != DELIVERED
+
+
+def _of_types(content: Mapping[str, Any], types: Sequence[str]) -> Iterable[tuple[str, str, Mapping[str, Any]]]:
+    for kind in types:
+        for user_id, value in _of_users(content.get(kind)):
+            yield kind, user_id, value
 
 
 def _of_users(value: object) -> Iterable[tuple[str, Mapping[str, Any]]]:

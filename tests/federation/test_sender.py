@@ -263,6 +263,20 @@ async def test_typing_receipts_and_presence_of_local_users_reach_the_servers_of_
     assert content == {"m.read": {"@alice:hs1": {"event_ids": ["$event"], "data": {"ts": 1}}}}
 
 
+async def test_what_has_arrived_is_told_to_the_servers_of_the_room(hs1: Hearth, hs2: Hearth, until: Until) -> None:
+    room_id = await hs1.create_room("alice")
+    await hs2.join("bob", room_id, hs1)
+    receipt = Receipt("@alice:hs1", "io.hearth.delivered", "", "$event", None, b'{"ts": 1}', 0)
+    hs1.base.bus.publish([Hint(Stream.RECEIPTS, 0, (room_id,), receipt)])
+
+    async def arrived() -> bool:
+        return bool(hs2.received.receipts)
+
+    await until(arrived)
+    told = {"io.hearth.delivered": {"@alice:hs1": {"event_ids": ["$event"], "data": {"ts": 1}}}}
+    assert hs2.received.receipts == [(room_id, told)]
+
+
 async def test_no_task_stays_for_servers_that_have_been_sent_everything(
     hs1: Hearth, hs2: Hearth, until: Until
 ) -> None:

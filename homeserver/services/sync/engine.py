@@ -17,6 +17,7 @@ from homeserver.services.account_data import AccountData, UserData
 from homeserver.services.notifier import Notifier
 from homeserver.services.presence import Presence, PresenceState
 from homeserver.services.sync.answer import Answer
+from homeserver.services.sync.deliveries import Deliveries
 from homeserver.services.sync.device_lists import DeviceLists
 from homeserver.services.sync.device_messages import DeviceMessages
 from homeserver.services.sync.invitations import Invitations
@@ -47,6 +48,7 @@ class SyncEngine:
         tasks: Tasks,
         *,
         max_wait_s: float = 300.0,
+        deliveries: Deliveries | None = None,
     ) -> None:
         self._notifier = notifier
         self._users = users
@@ -60,6 +62,7 @@ class SyncEngine:
         self._key_counts = key_counts
         self._tasks = tasks
         self._max_wait_s = max_wait_s
+        self._deliveries = deliveries
         self._whole: dict[tuple[object, ...], asyncio.Task[bytes]] = {}
 
     async def sync(self, request: SyncRequest) -> bytes:
@@ -70,6 +73,8 @@ class SyncEngine:
             if request.since.position > self._notifier.position:
                 request = await self._caught_up(request, request.since)
             await self._device_messages.acknowledge(request)
+            if request.filter.delivered and self._deliveries is not None:
+                self._deliveries.note(request)
             return await self._sync_changes(request)
 
     async def _caught_up(self, request: SyncRequest, since: SyncToken) -> SyncRequest:

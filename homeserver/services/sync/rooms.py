@@ -264,13 +264,17 @@ class Rooms:
 
     def _is_read(self, request: SyncRequest, room: JoinedRoom) -> bool:
         """Whether the user's own receipts changed the counts, though a filter may hide receipts."""
-        return self._receipts.event(room.room_id, request.user_id, room.span.since, room.span.upto) is not None
+        span, wanted = room.span, request.filter.delivered
+        event = self._receipts.event(room.room_id, request.user_id, span.since, span.upto, with_delivered=wanted)
+        return event is not None
 
     def _ephemeral(self, request: SyncRequest, room: JoinedRoom) -> list[bytes]:
         wanted, found = request.filter.room.ephemeral, []
         if wanted.allows("m.receipt") and wanted.allows_room(room.room_id):
             after = 0 if room.span.is_full else room.span.since
-            receipts = self._receipts.event(room.room_id, request.user_id, after, room.span.upto)
+            receipts = self._receipts.event(
+                room.room_id, request.user_id, after, room.span.upto, with_delivered=request.filter.delivered
+            )
             if receipts:
                 found.append(receipts)
         if wanted.allows("m.typing") and wanted.allows_room(room.room_id):
