@@ -25,8 +25,8 @@ from homeserver.web.responses import Raw
 
 _TEXT_MESSAGES: Final = "m.login.msisdn"
 _CAPTCHA_SOURCES: Final = (
-    "https://www.google.com/recaptcha/ https://www.gstatic.com/recaptcha/; frame-src https://www.google.com/recaptcha/; "
-    "connect-src https://www.google.com/recaptcha/"
+    "https://www.google.com/recaptcha/ https://www.gstatic.com/recaptcha/; "
+    "frame-src https://www.google.com/recaptcha/; connect-src https://www.google.com/recaptcha/"
 )
 _WHAT: Final = {
     "add 3pid": "add an e-mail address to your account",

@@ -43,7 +43,9 @@ def _source(text: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-_POLICY: Final = f"default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src {_source(_STYLE)}; script-src "
+_POLICY: Final = (
+    f"default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src {_source(_STYLE)}; script-src "
+)
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",

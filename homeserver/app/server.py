@@ -41,6 +41,7 @@ from federation.outbound.transport import Transport
 from homeserver.app.accounts import build_accounts
 from homeserver.app.appservices import build_appservices
 from homeserver.app.delayed_events import build_delayed_events
+from homeserver.app.arrivals import build_arrivals
 from homeserver.app.encryption import build_encryption
 from homeserver.app.extras import build_extras
 from homeserver.app.features import build_features
@@ -81,6 +82,7 @@ class Server:
         self.accounts.profiles.member_updates = self.writing.membership
         self.accounts.logins.settings = DeviceSettings(self.reading.account_data)
         self.accounts.accounts.departures = LeaveRooms(base.database, self.writing.membership)
+        self.accounts.accounts.arrivals = build_arrivals(base, self.accounts.accounts, self.writing)
         self.encryption = build_encryption(
             base, self.outside, self.reading.heads, self.writing.idempotency, self.accounts.device_lists
         )

@@ -45,7 +45,7 @@ class IdentityProvider:
     scopes: tuple[str, ...] = option(("openid", "profile", "email"), "What is asked for; openid must be among them.")
     pkce: Literal["always", "never"] = option("always", "Proof Key for Code Exchange.")
     userinfo: bool = option(False, "Read the provider's userinfo too, for claims that are not in the ID token.")
-    localpart: str = option("{preferred_username}", "The user name, claims in braces; {address.country} reaches inside.")
+    localpart: str = option("{preferred_username}", "The user name, claims in braces; {org.unit} reaches inside.")
     display_name: str = option("{name}", "The display name of new accounts.")
     email: str = option("{email}", "The e-mail address of new accounts, where the provider has verified it.")
     ask_for_name: bool = option(False, "Let everybody choose a user name, not only those whose name is taken.")
@@ -68,7 +68,9 @@ class SignOn:
         shown=[{"id": "example", "name": "Example", "issuer": "https://id.example.org/", "client_id": "hearth"}],
     )
     allowed_redirects: tuple[str, ...] = option(
-        (), "Beginnings of the URLs of clients that get a login without people being asked.", shown=["https://app.example.org/"]
+        (),
+        "Beginnings of the URLs of clients that get a login without people being asked.",
+        shown=["https://app.example.org/"],
     )
     lifetime: Duration = option(900, "How long logging in may take.")
     login_token_lifetime: Duration = option(10, "How long the client has to use its login token.")

@@ -27,6 +27,14 @@ class Departures(Protocol):
         ...
 
 
+class Arrivals(Protocol):
+    """Shows new people around."""
+
+    async def welcome(self, user_id: str) -> None:
+        """An account was made for a person. Failures are logged."""
+        ...
+
+
 class NoDepartures:
     """Where users are in no rooms."""
 
@@ -60,6 +68,7 @@ class Accounts:
         self._tasks = tasks
         # Set later by the composition root: the rooms need the accounts first.
         self.departures = departures or NoDepartures()
+        self.arrivals: Arrivals | None = None
 
     # --- names
 
@@ -133,6 +142,9 @@ class Accounts:
             return user_id, await self._database.write(operation)
         except UserExists:
             raise UserInUse from None
+        if self.arrivals is not None and self._tasks is not None and not is_guest and appservice is None:
+            self._tasks.start(f"{user_id} arrives", self.arrivals.welcome(user_id))
+        return user_id, login
 
     # --- changing
 

@@ -67,7 +67,8 @@ class Digest:
             lines += [f"== {_line(room.name)}", room.url]
             for message in room.messages:
                 first, *rest = message.text.splitlines() or [""]
-                lines += [f"{_time(message.sent_at)} {_line(message.sender)}: {first}", *(f"    {line}" for line in rest)]
+                lines.append(f"{_time(message.sent_at)} {_line(message.sender)}: {first}")
+                lines += [f"    {line}" for line in rest]
             lines += [*([room.more] if room.more else []), ""]
         return "\n".join([*lines, "No more of these mails:", self.unsubscribe_url, ""])
 
@@ -77,7 +78,7 @@ class Digest:
         return (
             '<!doctype html><html><meta charset="utf-8"><body style="font:15px/1.4 sans-serif;color:#222">'
             f"<p>What you have not read yet, {escape(self.user_id)}:</p>{rooms}"
-            f'<p style="font-size:12px;color:#666"><a href="{escape(self.unsubscribe_url)}">No more of these mails</a></p>'
+            f'<p style="font-size:12px"><a href="{escape(self.unsubscribe_url)}">No more of these mails</a></p>'
             "</body></html>"
         )
 
