@@ -35,8 +35,10 @@ check: $(VENV)/.ready-dev ## run the guards: style, layers, types, dead code, de
 	$(BIN)/deptry .
 	$(BIN)/python -m pytest -q tests/architecture
 
-conformance: $(VENV)/.ready-dev ## hold the answers of the tests' servers against the specification, which lies beside the checkout (HEARTH_SPECIFICATION=…)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -o 'norecursedirs=.*' -p tests.specification.recorder --specification=whole \
+conformance: $(VENV)/.ready-dev ## hold answers against the specification, which lies beside the checkout (HEARTH_SPECIFICATION=…)
+	tools/environment .cache/schemathesis tests/specification/requirements.txt
+	HEARTH_SCHEMATHESIS_PYTHON=$(CURDIR)/.cache/schemathesis/bin/python \
+	  $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -o 'norecursedirs=.*' -p tests.specification.recorder --specification=whole \
 	  -k 'not postgresql' --ignore tests/federation/test_simulated_networks.py tests/specification tests/client_api tests/federation $(ARGS)
 
 format: $(VENV)/.ready-dev ## mend what ruff can mend by itself

@@ -3,6 +3,8 @@
 Operation ids, methods and paths are the specification's (server-server-api).
 """
 
+from dataclasses import replace
+
 from federation.inbound.devices import DeviceHandlers
 from federation.inbound.events import EventHandlers
 from federation.inbound.keys import KeyHandlers
@@ -28,6 +30,11 @@ def _signed(operation_id: str, method: str, path: str, handler: Handler, body: s
     return Endpoint(operation_id, method, path, handler, auth=Auth.FEDERATION, body=body, role="federation")
 
 
+def _events(operation_id: str, method: str, path: str, handler: Handler, body: str) -> Endpoint:
+    """A row for events: they may hold any text."""
+    return replace(_signed(operation_id, method, path, handler, body), any_text=True)
+
+
 def _open(operation_id: str, method: str, path: str, handler: Handler, body: str | None = None) -> Endpoint:
     """A row for anybody."""
     return Endpoint(operation_id, method, path, handler, auth=Auth.NONE, body=body, role="federation")
@@ -43,25 +50,25 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "bulkPerspectivesKeyQuery", "POST", f"{KEYS}/query", KeyHandlers.query_servers, "bulkPerspectivesKeyQuery"
     ),
     # --- transactions
-    _signed("sendTransaction", "PUT", f"{V1}/send/{{txnId}}", TransactionHandlers.send, "sendTransaction"),
+    _events("sendTransaction", "PUT", f"{V1}/send/{{txnId}}", TransactionHandlers.send, "sendTransaction"),
     # --- joining, leaving, knocking, inviting
     _signed("makeJoin", "GET", f"{V1}/make_join/{{roomId}}/{{userId}}", MembershipHandlers.make_join),
-    _signed("sendJoinV2", "PUT", f"{V2}/send_join/{{roomId}}/{{eventId}}", MembershipHandlers.send_join, "sendJoinV2"),
-    _signed(
+    _events("sendJoinV2", "PUT", f"{V2}/send_join/{{roomId}}/{{eventId}}", MembershipHandlers.send_join, "sendJoinV2"),
+    _events(
         "sendJoinV1", "PUT", f"{V1}/send_join/{{roomId}}/{{eventId}}", MembershipHandlers.send_join_v1, "sendJoinV1"
     ),
     _signed("makeLeave", "GET", f"{V1}/make_leave/{{roomId}}/{{userId}}", MembershipHandlers.make_leave),
-    _signed(
+    _events(
         "sendLeaveV2", "PUT", f"{V2}/send_leave/{{roomId}}/{{eventId}}", MembershipHandlers.send_leave, "sendLeaveV2"
     ),
-    _signed(
+    _events(
         "sendLeaveV1", "PUT", f"{V1}/send_leave/{{roomId}}/{{eventId}}", MembershipHandlers.send_leave_v1, "sendLeaveV1"
     ),
     _signed("makeKnock", "GET", f"{V1}/make_knock/{{roomId}}/{{userId}}", MembershipHandlers.make_knock),
-    _signed("sendKnock", "PUT", f"{V1}/send_knock/{{roomId}}/{{eventId}}", MembershipHandlers.send_knock, "sendKnock"),
-    _signed("sendInviteV1", "PUT", f"{V1}/invite/{{roomId}}/{{eventId}}", MembershipHandlers.invite_v1, "sendInviteV1"),
-    _signed("sendInviteV2", "PUT", f"{V2}/invite/{{roomId}}/{{eventId}}", MembershipHandlers.invite, "sendInviteV2"),
-    _signed(
+    _events("sendKnock", "PUT", f"{V1}/send_knock/{{roomId}}/{{eventId}}", MembershipHandlers.send_knock, "sendKnock"),
+    _events("sendInviteV1", "PUT", f"{V1}/invite/{{roomId}}/{{eventId}}", MembershipHandlers.invite_v1, "sendInviteV1"),
+    _events("sendInviteV2", "PUT", f"{V2}/invite/{{roomId}}/{{eventId}}", MembershipHandlers.invite, "sendInviteV2"),
+    _events(
         "exchangeThirdPartyInvite",
         "PUT",
         f"{V1}/exchange_third_party_invite/{{roomId}}",
@@ -91,7 +98,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     # --- rooms seen from outside
     _signed("getEventByTimestamp", "GET", f"{V1}/timestamp_to_event/{{roomId}}", RoomHandlers.timestamp_to_event),
     _signed("getSpaceHierarchy", "GET", f"{V1}/hierarchy/{{roomId}}", RoomHandlers.hierarchy),
-    _signed("askPolicyServerToSign", "POST", f"{POLICY}/sign", PolicyHandlers.sign, "askPolicyServerToSign"),
+    _events("askPolicyServerToSign", "POST", f"{POLICY}/sign", PolicyHandlers.sign, "askPolicyServerToSign"),
     # --- queries
     _signed("queryRoomDirectory", "GET", f"{V1}/query/directory", QueryHandlers.directory),
     _signed("queryProfile", "GET", f"{V1}/query/profile", QueryHandlers.profile),

@@ -201,7 +201,7 @@ class Dispatcher:
             return
         request.body = parse_federation_json(raw) if route.federation else parse_client_json(raw)
         require_shape(request.body, array=endpoint.array)
-        if not (endpoint.any_text or route.federation):
+        if not endpoint.any_text:
             refuse_nul(raw, request.body)
 
     async def _verify_origin(self, request: Request) -> None:

@@ -23,7 +23,7 @@ ANYWHERE = frozenset({
 _ERRCODE = re.compile(r"\bM_[A-Z_]+[A-Z]\b")
 _NOT_ERRCODES = {"M_KEYS", "M_RATCHET", "M_ROOT", "M_SAFETY", "M_EXAMPLE_ERROR"}
 # Proposals' error codes carry their number or their authors' name until they are accepted.
-_UNSTABLE = re.compile(r"([A-Z]+_)?(ORG[_.]MATRIX|IO_ELEMENT)[_.]MSC[0-9]+[A-Z0-9_.]*")
+_UNSTABLE = re.compile(r"([A-Z]+_)?(ORG[_.]MATRIX|IO[_.]ELEMENT)[_.]MSC[0-9]+[A-Z0-9_.]*")
 
 
 @dataclass(frozen=True)

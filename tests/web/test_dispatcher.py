@@ -120,9 +120,11 @@ async def test_body_that_is_no_good_json_is_refused_with_400(make_site: MakeSite
     assert (status, answer["errcode"]) == (400, errcode)
 
 
-async def test_event_content_may_hold_nul(make_site: MakeSite) -> None:
-    site = await make_site([row("PUT", C + "/thing", body="", any_text=True)])
-    assert (await site.ask("PUT", C + "/thing", data=b'{"a": "\\u0000"}'))[1]["body"] == {"a": "\0"}
+@pytest.mark.parametrize("path", [C + "/thing", "/_matrix/federation/v1/thing"])
+async def test_event_content_may_hold_nul_and_nothing_else(make_site: MakeSite, path: str) -> None:
+    site = await make_site([row("PUT", path, body="", any_text=True), row("POST", path, body="")])
+    assert (await site.ask("PUT", path, data=b'{"a": "\\u0000"}'))[1]["body"] == {"a": "\0"}
+    assert (await site.ask("POST", path, data=b'{"a": "\\u0000"}'))[1]["errcode"] == "M_BAD_JSON"
 
 
 async def test_post_without_a_body_is_an_empty_object(make_site: MakeSite) -> None:
