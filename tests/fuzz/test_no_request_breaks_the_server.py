@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+from pathlib import Path
 
 import aiohttp
 import yarl
@@ -50,8 +51,10 @@ def complaint(attempt: Attempt, status: int, content: bytes) -> str | None:
     return None
 
 
-async def test_no_request_breaks_the_server(start_server: StartServer, new_user: NewUser) -> None:
-    server = await start_server("fuzzed")
+async def test_no_request_breaks_the_server(start_server: StartServer, new_user: NewUser, tmp_path: Path) -> None:
+    impatient = tmp_path / "impatient.yaml"
+    impatient.write_text("limits: {sync_timeout: 1}")  # whatever the request says
+    server = await start_server("fuzzed", HS_EXTRA_CONFIG=str(impatient))
     alice, bob = await new_user(server, "alice"), await new_user(server, "bob")
     room_id = await alice.create_room(preset="public_chat", room_alias_name="room")
     await bob.join(room_id)
@@ -66,7 +69,7 @@ async def test_no_request_breaks_the_server(start_server: StartServer, new_user:
     }  # fmt: skip
     mischief = Mischief(SEED, known)
     complaints: list[str] = []
-    timeout = aiohttp.ClientTimeout(total=30)
+    timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http:
         for endpoint in (*ENDPOINTS, *FEDERATION_ENDPOINTS):
             if not wanted(endpoint):

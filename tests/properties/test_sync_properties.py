@@ -1,6 +1,7 @@
 """What a client has from one sync and all the following ones is what a new client has from its first."""
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -143,7 +144,7 @@ class History:
 async def check(steps: list[tuple[str, int, int, int]], options: dict[str, Any], folder: str) -> None:
     """Play the steps, syncing where they say so, and compare."""
     bus = Bus()
-    db = await Database.open(f"sqlite:///{Path(folder) / 'hearth.db'}", bus=bus)
+    db = await Database.open(f"sqlite:///{folder}/hearth.db", bus=bus)
     world = World(db, bus)
     try:
         history = History(world, [await world.create_room(USERS[0]), await world.create_room(USERS[1])])
@@ -189,8 +190,10 @@ def compare(old: Client, new: Client) -> None:
             assert known[part] == room[part], part
 
 
-def run(steps: list[tuple[str, int, int, int]], options: dict[str, Any]) -> None:
+def run(steps: list[tuple[str, int, int, int]], template: Path, options: dict[str, Any]) -> None:
+    """A database of its own for each example."""
     with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(template, f"{folder}/hearth.db")
         asyncio.run(check(steps, options, folder))
 
 
@@ -200,12 +203,14 @@ _settings: Callable[..., Any] = settings(
 
 
 @_settings
-@given(STEPS)
-def test_initial_sync_and_increments_are_a_later_initial_sync(steps: list[tuple[str, int, int, int]]) -> None:
-    run(steps, {"filter": {"room": {"timeline": {"limit": 3}}}})
+@given(steps=STEPS)
+def test_initial_sync_and_increments_are_a_later_initial_sync(
+    steps: list[tuple[str, int, int, int]], sqlite_template: Path
+) -> None:
+    run(steps, sqlite_template, {"filter": {"room": {"timeline": {"limit": 3}}}})
 
 
 @_settings
-@given(STEPS)
-def test_the_same_with_state_after(steps: list[tuple[str, int, int, int]]) -> None:
-    run(steps, {"filter": {"room": {"timeline": {"limit": 3}}}, "use_state_after": True})
+@given(steps=STEPS)
+def test_the_same_with_state_after(steps: list[tuple[str, int, int, int]], sqlite_template: Path) -> None:
+    run(steps, sqlite_template, {"filter": {"room": {"timeline": {"limit": 3}}}, "use_state_after": True})
