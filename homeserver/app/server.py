@@ -40,8 +40,8 @@ from federation.inbound.transactions import TransactionHandlers
 from federation.outbound.transport import Transport
 from homeserver.app.accounts import build_accounts
 from homeserver.app.appservices import build_appservices
-from homeserver.app.delayed_events import build_delayed_events
 from homeserver.app.arrivals import build_arrivals
+from homeserver.app.delayed_events import build_delayed_events
 from homeserver.app.encryption import build_encryption
 from homeserver.app.extras import build_extras
 from homeserver.app.features import build_features

@@ -139,7 +139,7 @@ class Accounts:
             return None if wish is None else await self._logins.issue(tx, user_id, wish, is_new_user=True)
 
         try:
-            return user_id, await self._database.write(operation)
+            login = await self._database.write(operation)
         except UserExists:
             raise UserInUse from None
         if self.arrivals is not None and self._tasks is not None and not is_guest and appservice is None:
