@@ -11,10 +11,12 @@ from client_api.tables.extras import EXTRAS
 from client_api.tables.features import FEATURES
 from client_api.tables.keys import KEYS
 from client_api.tables.media import MEDIA
+from client_api.tables.operator import OPERATOR
 from client_api.tables.relations import RELATIONS
 from client_api.tables.rooms import ROOMS
 from client_api.tables.sign_on import SIGN_ON
 from client_api.tables.sliding_sync import SLIDING_SYNC
+from client_api.tables.sockets import SOCKETS
 from client_api.tables.sync import SYNC
 from client_api.tables.third_party_ids import THIRD_PARTY_IDS
 from client_api.tables.thread_subscriptions import THREAD_SUBSCRIPTIONS
@@ -34,5 +36,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *SLIDING_SYNC,
     *FEATURES,
     *THIRD_PARTY_IDS,
+    *SOCKETS,
     *SIGN_ON,
+    *OPERATOR,
 )

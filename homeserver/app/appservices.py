@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from client_api.appservice_sockets import AppserviceSocketHandlers
 from client_api.appservices import AppserviceHandlers
 from federation.outbound.transport import ssl_context
 from homeserver.app.accounts import AccountServices
@@ -24,6 +25,7 @@ class AppserviceServices:
     http: HttpClient
     sender: AppserviceSender
     handlers: AppserviceHandlers
+    sockets: AppserviceSocketHandlers
 
     async def start(self) -> None:
         """Take up the work where it was left."""
@@ -71,4 +73,4 @@ def build_appservices(
         accounts.profiles.unknown = queries
         local_users.unknown = queries
     handlers = AppserviceHandlers(AppservicePing(http, base.clock), sender, writing.directory)
-    return AppserviceServices(http, sender, handlers)
+    return AppserviceServices(http, sender, handlers, AppserviceSocketHandlers(sender, base.clock))

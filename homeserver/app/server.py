@@ -21,6 +21,7 @@ from client_api.rooms import RoomHandlers
 from client_api.server_info import ServerInfoHandlers
 from client_api.sliding_sync import SlidingSyncHandlers
 from client_api.sync import SyncHandlers
+from client_api.sync_sockets import SyncSocketHandlers
 from client_api.third_party_ids import ThirdPartyIdHandlers
 from client_api.thread_subscriptions import ThreadSubscriptionHandlers
 from client_api.timeline import TimelineHandlers
@@ -74,7 +75,7 @@ class Server:
         self.base = base
         config = base.config
         self.outside = look_outside(base, transport)
-        limiter = RateLimiter(config.rate_limits, base.clock)
+        limiter = self._limiter = RateLimiter(config.rate_limits, base.clock)
         self.accounts = build_accounts(base, self.outside, limiter)
         self.sign_on = build_sign_on(base, self.accounts)
         self.reading = build_reading(base)
@@ -215,6 +216,7 @@ class Server:
             AccountHandlers(accounts.accounts, accounts.uia, accounts.openid, accounts.emails),
             ThirdPartyIdHandlers(accounts.emails, accounts.uia),
             self.appservices.handlers,
+            self.appservices.sockets,
             DeviceHandlers(accounts.devices, accounts.uia),
             ProfileHandlers(accounts.profiles),
             ServerInfoHandlers(config, base.clock),
@@ -246,8 +248,7 @@ class Server:
                 self.public_rooms,
                 needs_login=base.config.rooms.public_directory_needs_login,
             ),
-            SyncHandlers(telling.sync, Filters(database)),
-            SlidingSyncHandlers(telling.sliding_sync),
+            *self._sync_handlers(),
             ThreadSubscriptionHandlers(telling.threads),
             TimelineHandlers(telling.timeline),
             EphemeralHandlers(telling.typing, read_markers, telling.presence),
@@ -257,6 +258,12 @@ class Server:
                 self.media.uploads, self.media.reader, self.media.thumbnails, legacy=config.media.legacy_endpoints
             ),
         ]
+
+    def _sync_handlers(self) -> list[object]:
+        sync = SyncHandlers(self.telling.sync, Filters(self.base.database))
+        sliding_sync = SlidingSyncHandlers(self.telling.sliding_sync)
+        sockets = SyncSocketHandlers(sync, sliding_sync, self.accounts.sessions, self._limiter, self.base.tasks)
+        return [sync, sliding_sync, sockets]
 
     def _federation_handlers(self) -> list[object]:
         base, federation, config = self.base, self.federation, self.base.config.federation

@@ -6,7 +6,7 @@ remembered of that user before anybody is answered here, and as soon as the hint
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,6 +74,8 @@ class Sessions:
         self._tokens_of_user: dict[str, set[str]] = {}
         self._changes = 0
         self._masquerades: dict[str, set[str | None]] = {}
+        # Told whose sessions are not what they were; None: anybody's may not be.
+        self.on_change: list[Callable[[str | None], None]] = []
         self._seen: dict[tuple[str, str], tuple[int, str, str]] = {}
         database.bus.subscribe(self._on_hints, self._forget_all)
         tasks.loop("note which devices were seen", self.note_seen, every_s=_NOTE_EVERY_S, clock=clock)
@@ -143,6 +145,8 @@ class Sessions:
         self._masquerades.pop(user_id, None)
         for token in self._tokens_of_user.pop(user_id, ()):
             self._sessions.pop(token, None)
+        for listener in self.on_change:
+            listener(user_id)
 
     async def _load(self, token: str, now: int) -> _Session:
         changes = self._changes
@@ -231,6 +235,8 @@ class Sessions:
         self._sessions.clear()
         self._tokens_of_user.clear()
         self._masquerades.clear()
+        for listener in self.on_change:
+            listener(None)
 
 
 def _fresh_until(now: int, expires_at: int | None) -> int:

@@ -10,32 +10,26 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from homeserver.config.server_sections import Limits
-from homeserver.core import canonical_json, event_format, filters, identifiers, tokens
-from homeserver.errors import BadJson, InvalidParam, MatrixError, MissingParam, Unknown, Unrecognized
+from homeserver.errors import MatrixError, Unknown, Unrecognized
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.metrics import Distribution, Value
 from homeserver.runtime.telemetry import Telemetry, begin_db_ms
 from homeserver.web.bodies import parse_client_json, parse_federation_json, read_body, refuse_nul, require_shape
 from homeserver.web.endpoint import Auth, Endpoint
 from homeserver.web.rate_limits import RateLimiter
+from homeserver.web.refusals import refusal_of
 from homeserver.web.reply import Replies, Reply, Streamed, dumps
 from homeserver.web.request import Query, Request
 from homeserver.web.requester import FederationAuth, SessionLookup, resolve
+from homeserver.web.responses import Conversation
 from homeserver.web.router import Router
-from schemas import SchemaError, Validator, names, validator
+from homeserver.web.sockets import Sockets, Upgraded
+from schemas import Validator, names, validator
 
 log = logging.getLogger(__name__)
 
 _ALL_KINDS = frozenset(("client", "federation"))
 _FEDERATION_PATHS = ("/_matrix/federation/", "/_matrix/key/", "/_matrix/policy/", "/.well-known/matrix/server")
-# What core raises for input that is not what it claims to be. Services turn most of it into something kinder before.
-_DOMAIN_ERRORS: tuple[tuple[type[Exception], type[MatrixError]], ...] = (
-    (identifiers.InvalidIdentifier, InvalidParam),
-    (tokens.InvalidToken, InvalidParam),
-    (filters.InvalidFilter, BadJson),
-    (event_format.InvalidEvent, BadJson),
-    (canonical_json.CanonicalJSONError, BadJson),
-)
 
 
 class Route:
@@ -105,6 +99,7 @@ class Dispatcher:
         self._telemetry = telemetry
         self._body_limits = {True: limits.federation_body, False: limits.client_body}
         self._replies = Replies(self._clock, compress=limits.compress_responses)
+        self.sockets = Sockets(telemetry.metrics, max_message=limits.client_body)
         self._count = 0
         self._in_flight = telemetry.metrics.gauge("hearth_requests_in_flight", "Requests being answered now.")
         self._router: Router[Route] = Router()
@@ -120,7 +115,7 @@ class Dispatcher:
 
     async def handle(
         self, http: web.BaseRequest, kinds: frozenset[str] = _ALL_KINDS, x_forwarded: bool = False
-    ) -> Reply | Streamed:
+    ) -> Reply | Streamed | Upgraded:
         """Answer one request, whatever happens; count it and write its line in the log.
 
         Only cancelling gets out: the server cancels reads whose client has gone, and never writes.
@@ -163,7 +158,9 @@ class Dispatcher:
         request.path = path
         return route
 
-    async def _answer(self, route: Route, request: Request, raw_query: str, x_forwarded: bool) -> Reply | Streamed:
+    async def _answer(
+        self, route: Route, request: Request, raw_query: str, x_forwarded: bool
+    ) -> Reply | Streamed | Upgraded:
         http = request.http
         if route is self._preflight:
             return self._replies.plain(200, b"", cors=True)
@@ -172,6 +169,8 @@ class Dispatcher:
         result = await self._perform(route, request, raw_query)
         if isinstance(result, (dict, bytes)):
             return self._replies.json(http, result, cors=not route.federation)
+        if isinstance(result, Conversation):
+            return await self.sockets.accept(http, result)
         return self._replies.other(http, result, cors=not route.federation)
 
     async def _perform(self, route: Route, request: Request, raw_query: str) -> Any:
@@ -217,7 +216,7 @@ class Dispatcher:
             self._limiter.check(bucket, requester.user_id)
 
     def _unexpected(self, error: Exception, route: Route, request: Request) -> tuple[Reply, str]:
-        refusal = _refusal_of(error)
+        refusal = refusal_of(error)
         if isinstance(error, ConnectionError) and request.http.transport is None:
             return self._replies.plain(499, b""), "client_gone"  # nobody will read it
         if refusal is not None:
@@ -280,18 +279,6 @@ def _may_be_empty(route: Route) -> bool:
     if checker is not None:
         return not checker.body_required
     return route.endpoint.method != "PUT" and not route.endpoint.array
-
-
-def _refusal_of(error: Exception) -> MatrixError | None:
-    """The client's fault that an exception of core or schemas stands for; None: it is ours."""
-    if isinstance(error, SchemaError):
-        where = f"{error.path}: " if error.path else ""
-        kinds: dict[str, type[MatrixError]] = {"missing": MissingParam, "value": InvalidParam}
-        return kinds.get(error.kind, BadJson)(where + error.message)
-    for kind, refusal in _DOMAIN_ERRORS:
-        if isinstance(error, kind):
-            return refusal(str(error))
-    return None
 
 
 def _target(http: web.BaseRequest) -> str:

@@ -1,9 +1,12 @@
 """What a handler may return beside a dict (JSON) and bytes (JSON that is ready): the few other kinds of answers."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from homeserver.web.sockets import Socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +42,14 @@ class Json:
     body: dict[str, Any] | list[Any] | bytes
     status_name: str = "ok"
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The connection becomes a WebSocket, and `hold` speaks over it; when it returns, the WebSocket is closed.
+
+    What it raises is told to the client, as any error. `goodbye` is the reason given where the server stops.
+    """
+
+    hold: "Callable[[Socket], Awaitable[None]]"
+    goodbye: str = ""

@@ -85,6 +85,7 @@ class HttpServer:
         self.stopping.set()
         for sockets in self._sockets:
             sockets.close()
+        await self._dispatcher.sockets.close()
         for server in self._servers:
             server.pre_shutdown()
         await asyncio.gather(*(server.shutdown(self._limits.stop_grace) for server in self._servers))
