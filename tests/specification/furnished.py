@@ -92,6 +92,8 @@ async def furnish(server: Homeserver, peer: Homeserver, clients: list[Client]) -
     await alice.put(f"user/{alice.user_id}/account_data/m.test", {"a": 1})
     await alice.put(f"user/{alice.user_id}/rooms/{quote(room_id)}/tags/m.favourite", {"order": 0.5})
     await alice.put("pushrules/global/content/mine", {"pattern": "something", "actions": ["notify"]})
+    await alice.put(f"user/{alice.user_id}/rooms/{quote(room_id)}/account_data/m.test", {"a": 1})
+    await alice.put(f"profile/{alice.user_id}/displayname", {"displayname": "Alice"})
     pages = await alice.get(f"rooms/{quote(room_id)}/messages", dir="b", limit=2)
     media_id = await _uploaded(server, alice)
     room_ids, users = [room_id, room_id, space], [alice.user_id, alice.user_id, bob.user_id, carol.user_id]
@@ -102,7 +104,8 @@ async def furnish(server: Homeserver, peer: Homeserver, clients: list[Client]) -
         "parentEventId": [said], "userId": users, "user_id": users, "userid": users, "administered": [
             people["victim"].user_id
         ], "deviceId": [alice.device_id], "device_id": [alice.device_id, bob.device_id],
-        "filterId": [filter_id], "eventType": ["m.room.message", "m.room.topic", "m.room.member"],
+        "filterId": [filter_id], "eventType": ["m.room.message", "m.room.message", "m.room.topic", "m.test"],
+        "guests": [carol.user_id, alice.user_id],
         "stateKey": ["", alice.user_id], "txnId": ["1", "2", "3"], "type": ["m.test", "m.direct"],
         "receiptType": ["m.read", "m.read.private", "m.fully_read"], "keyName": ["displayname", "avatar_url", "m.tz"],
         "tag": ["m.favourite"], "kind": ["content", "override", "room"], "ruleId": ["mine", ".m.rule.master", room_id],

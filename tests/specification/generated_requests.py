@@ -39,6 +39,10 @@ _OWN_PEOPLE = {
     "deleteDevices": "leaver5", "changePassword": "leaver6",
 }  # fmt: skip
 _ADMINISTERED = re.compile(r"\w+Admin(Lock|Suspend)User")
+# Tried in this order, so that the later ones take from the earlier ones nothing that these need.
+_ENDS_SOMETHING = re.compile(r"leave|forget|kick|ban|delete|logout|deactivate|upgrade|changePassword", re.IGNORECASE)
+# Properties of bodies that are identifiers wherever they stand.
+_IDENTIFIERS = {"user_id", "room_id", "event_id", "device_id", "server_name", "room_alias", "timeout"}
 _HONEST = {502, 504}  # another server could not be reached
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -79,7 +83,13 @@ class Sender:
         url = self._known.urls[operation.api] + path
         try:
             response = self._http.request(
-                operation.method, url, params=_text(query), data=body, headers=headers, allow_redirects=False, timeout=30
+                operation.method,
+                url,
+                params=_text(query),
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=30,
             )
         except (requests.exceptions.InvalidHeader, UnicodeEncodeError, ValueError):
             return  # the library will not send it
@@ -100,9 +110,9 @@ class Sender:
     def _path(self, operation: Operation, case: Any, data: Any) -> str:
         def parameter(match: re.Match[str]) -> str:
             made = unquote(str((case.path_parameters or {}).get(match[1], "x")))
-            name = match[1]
-            if name == "userId" and _ADMINISTERED.fullmatch(operation.operation_id):
-                name = "administered"
+            if match[1] == "userId" and _ADMINISTERED.fullmatch(operation.operation_id):
+                return quote(self._known.values["administered"][0])  # none of those whom the others act as
+            name = "guests" if match[1] == "userId" and operation.api == "server-server" else match[1]
             return quote(str(self._replaced(name, made, data)), safe="") or "%20"
 
         return re.sub(r"\{(\w+)\}", parameter, operation.path)
@@ -132,7 +142,7 @@ class Sender:
             return value
         pairs = ((self._key(key, data), item) for key, item in value.items())
         return {
-            key: self._completed(item, data) if isinstance(item, dict | list) else self._replaced(key, item, data)
+            key: self._replaced(key, item, data) if key in _IDENTIFIERS else self._completed(item, data)
             for key, item in pairs
         }
 
@@ -157,8 +167,8 @@ class Sender:
             if complaint in self.complaints or any(re.fullmatch(pattern, complaint) for pattern in self._allowed):
                 continue
             target = urlsplit(response.request.url or "")
-            shown = f"{operation.method} {target.path}?{target.query} {(body or b'')[:1000]!r}\n    → {response.text[:1000]}"
-            self.complaints[complaint] = shown
+            asked = f"{operation.method} {target.path}?{target.query} {(body or b'')[:1000]!r}"
+            self.complaints[complaint] = f"{asked}\n    → {response.text[:1000]}"
 
 
 def _is_sendable(name: str, value: Any) -> bool:
@@ -191,6 +201,13 @@ def generated() -> Iterator[tuple[Operation, Any]]:
                     yield operation, made
 
 
+def _turn(operation: Operation) -> int:
+    """Reading comes first, then writing, then what ends things."""
+    if _ENDS_SOMETHING.search(operation.operation_id):
+        return 2
+    return 0 if operation.method == "GET" else 1
+
+
 def try_operation(sender: Sender, operation: Operation, made: Any, latest: float) -> None:
     """A number of requests, unless the time is over."""
     for mode, examples in ((GenerationMode.POSITIVE, EXAMPLES * 2 // 3), (GenerationMode.NEGATIVE, EXAMPLES // 3)):
@@ -216,7 +233,7 @@ def main() -> int:
     sender = Sender(known)
     begin = time.monotonic()
     count = 0
-    for operation, made in generated():
+    for operation, made in sorted(generated(), key=lambda pair: _turn(pair[0])):
         count += 1
         try_operation(sender, operation, made, begin + SECONDS)
     for complaint, shown in sorted(sender.complaints.items()):

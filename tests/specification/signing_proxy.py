@@ -15,7 +15,7 @@ from tests.servers.homeserver import Homeserver
 
 @asynccontextmanager
 async def signing_proxy(target: Homeserver, peer: Homeserver) -> AsyncIterator[str]:
-    """The URL of `target` as `peer` reaches it. What has a body that cannot be signed is handed on without signature."""
+    """The URL of `target` as `peer` reaches it. What has a body that cannot be signed is handed on unsigned."""
     with (peer.folder / "data/signing.key").open() as stream:
         key = read_signing_keys(stream)[0]
     async with aiohttp.ClientSession(auto_decompress=False) as http:

@@ -1,4 +1,4 @@
-"""Requests that schemathesis makes of the specification, to a running server: no 5xx, no answer outside of the schemas."""
+"""Requests that schemathesis makes of the specification, to a running server: no 5xx, no answer outside the schemas."""
 
 import asyncio
 import json
