@@ -6,7 +6,7 @@ import hmac
 from typing import Any, Final
 
 from homeserver.config import Config
-from homeserver.core.room_versions import ROOM_VERSIONS
+from homeserver.core.room_versions import EXPERIMENTAL_VERSIONS, ROOM_VERSIONS
 from homeserver.errors import NotFound, Unrecognized
 from homeserver.runtime.clock import Clock
 from homeserver.web.request import Request
@@ -85,7 +85,7 @@ def _capabilities(config: Config) -> dict[str, Any]:
     return {
         "m.room_versions": {
             "default": config.rooms.default_version,
-            "available": dict.fromkeys(ROOM_VERSIONS, "stable"),
+            "available": dict.fromkeys(ROOM_VERSIONS, "stable") | dict.fromkeys(EXPERIMENTAL_VERSIONS, "unstable"),
         },
         "m.change_password": {"enabled": config.sessions.password_login},
         "m.set_displayname": {"enabled": True},

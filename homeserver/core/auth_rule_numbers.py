@@ -7,7 +7,7 @@ the number that the specification of *that* room version prints. https://spec.ma
 from dataclasses import dataclass
 from typing import Final
 
-from homeserver.core.room_versions import ROOM_VERSIONS, RoomVersion
+from homeserver.core.room_versions import KNOWN_VERSIONS, RoomVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +92,4 @@ def _number(version: RoomVersion) -> RuleNumbers:
     )
 
 
-_NUMBERS: Final = {identifier: _number(version) for identifier, version in ROOM_VERSIONS.items()}
+_NUMBERS: Final = {identifier: _number(version) for identifier, version in KNOWN_VERSIONS.items()}

@@ -14,11 +14,11 @@ from homeserver.core.auth_errors import AuthError, MissingEvents
 from homeserver.core.auth_power_level_rules import check_power_levels
 from homeserver.core.auth_rule_numbers import numbers_of
 from homeserver.core.auth_selection import CREATE_KEY, auth_types_for, select_auth_events
-from homeserver.core.event_format import has_too_many_bytes
+from homeserver.core.event_format import MAX_KEY_BYTES, has_too_many_bytes
 from homeserver.core.events import Event, StateKey
 from homeserver.core.identifiers import is_valid_user_id
 from homeserver.core.member_rules import check_member
-from homeserver.core.room_versions import ROOM_VERSIONS
+from homeserver.core.room_versions import KNOWN_VERSIONS
 
 __all__ = [
     "AuthError",
@@ -79,7 +79,7 @@ def check_state_independent(
     `AuthError`.
     """
     numbers = numbers_of(event.room_version)
-    if has_too_many_bytes(event.type) or has_too_many_bytes(event.state_key or ""):
+    if has_too_many_bytes(event.type) or has_too_many_bytes(event.state_key or "", event.room_version):
         # No rule, but what servers do in the room versions whose format lets such events through.
         reject("0", "the type or state key is too long")
     # Rule 1
@@ -159,8 +159,8 @@ def _check_sent_by_member(context: AuthContext) -> None:
     if sender_level < required:
         reject(numbers.required_level, f"the sender's power level is {sender_level}, {event.type} needs {required}")
     # Rule 9
-    if event.state_key is not None and event.state_key.startswith("@") and event.state_key != event.sender:
-        reject(numbers.state_key, "the state key is another user")
+    if event.state_key is not None and event.state_key != event.sender:
+        _check_state_key(context, event.state_key, numbers.state_key)
     # Rule 10
     if event.type == "m.room.power_levels":
         check_power_levels(context)
@@ -184,7 +184,7 @@ def _check_create(event: Event) -> None:
         reject("1.2", "the room id is of another server than the sender")
     # Rule 1.3
     claimed = event.content.get("room_version", version.identifier)
-    if not isinstance(claimed, str) or claimed not in ROOM_VERSIONS:
+    if not isinstance(claimed, str) or claimed not in KNOWN_VERSIONS:
         reject("1.3", "the room version is not known")
     # Rule 1.4 of room versions 1 to 10
     if not version.implicit_room_creator and "creator" not in event.content:
@@ -205,6 +205,26 @@ def _check_aliases(event: Event, rule: str) -> None:
     if domain_of(event.sender) != event.state_key:
         reject(f"{rule}.2", "the state key is not the sender's server")
     # Rule 4.3 of room versions 1 to 5
+
+
+def _check_state_key(context: AuthContext, key: str, number: str) -> None:
+    """For a state key that is not the sender."""
+    event = context.event
+    if not key.startswith("@"):
+        if event.room_version.owned_state and has_too_many_bytes(key):
+            reject(f"{number}.2", "the state key is too long")
+        return
+    if not event.room_version.owned_state:
+        reject(number, "the state key is another user")
+    end = key.find("_", key.find(":") + 1)
+    owner = key if end < 0 else key[:end]
+    if not is_valid_user_id(owner):
+        reject(f"{number}.1.1", "the state key begins with no user id that ends there or before a _")
+    if len(key.encode()) - len(owner.encode()) > MAX_KEY_BYTES + 1:
+        reject(f"{number}.1.2", "what follows the user id in the state key is too long")
+    levels = context.power_levels
+    if owner != event.sender and context.sender_level() <= levels.user(owner):
+        reject(f"{number}.1.3", "the state is that of a user who is not less powerful")
 
 
 def _check_redaction(context: AuthContext) -> None:

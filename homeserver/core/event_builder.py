@@ -107,7 +107,7 @@ def build_event(
     # One encoding serves the signature and the event id: both are made over the same bytes.
     message = signed_bytes(pdu, version)
     signed = check_pdu(add_event_signature(pdu, server_name, signing_key, message), version)
-    if has_too_many_bytes(draft.type) or has_too_many_bytes(draft.state_key or ""):
+    if has_too_many_bytes(draft.type) or has_too_many_bytes(draft.state_key or "", version):
         raise EventTooLarge("type or state_key is too long")
     if version.event_id_in_pdu:
         return Event.from_pdu(signed, version)

@@ -45,7 +45,7 @@ def check_pdu(pdu: object, version: RoomVersion) -> dict[str, Any]:
         raise InvalidEvent("an event is a JSON object")
     pdu = cast("dict[str, Any]", pdu)
     _check_size(pdu, version)
-    _check_type_and_state_key(pdu, in_bytes=version.limits_keys_in_bytes)
+    _check_type_and_state_key(pdu, version)
     _check_sender(pdu)
     _check_room_id(pdu, version)
     _check_numbers(pdu)
@@ -68,25 +68,35 @@ def _check_size(pdu: dict[str, Any], version: RoomVersion) -> None:
         raise EventTooLarge(f"the event has {size} bytes, more than {MAX_PDU_BYTES}")
 
 
-def _check_type_and_state_key(pdu: dict[str, Any], *, in_bytes: bool) -> None:
-    _check_key(pdu.get("type"), "type", in_bytes=in_bytes)
+def _check_type_and_state_key(pdu: dict[str, Any], version: RoomVersion) -> None:
+    in_bytes = version.limits_keys_in_bytes
+    _check_key(pdu.get("type"), "type", MAX_KEY_BYTES, in_bytes=in_bytes)
     if "state_key" in pdu:
-        _check_key(pdu["state_key"], "state_key", in_bytes=in_bytes)
+        _check_key(pdu["state_key"], "state_key", _state_key_limit(version), in_bytes=in_bytes)
 
 
-def _check_key(value: object, name: str, *, in_bytes: bool) -> None:
+def _state_key_limit(version: RoomVersion | None) -> int:
+    """A user's own state key may be as long as any, after the user's id (proposal 3757)."""
+    return 2 * MAX_KEY_BYTES + 1 if version is not None and version.owned_state else MAX_KEY_BYTES
+
+
+def _check_key(value: object, name: str, limit: int, *, in_bytes: bool) -> None:
     if not isinstance(value, str):
         raise InvalidEvent(f"{name} is not a string")
     if "\0" in value:  # which PostgreSQL cannot store
         raise InvalidEvent(f"{name} holds U+0000")
-    if has_too_many_bytes(value) if in_bytes else len(value) > MAX_KEY_BYTES:
-        raise EventTooLarge(f"{name} is longer than {MAX_KEY_BYTES} {'bytes' if in_bytes else 'code points'}")
+    if _is_longer(value, limit) if in_bytes else len(value) > limit:
+        raise EventTooLarge(f"{name} is longer than {limit} {'bytes' if in_bytes else 'code points'}")
 
 
-def has_too_many_bytes(key: str) -> bool:
-    """Whether a type or state key is longer than it may be."""
+def has_too_many_bytes(key: str, version: RoomVersion | None = None) -> bool:
+    """Whether a type, or a state key of a room of that version, is longer than it may be."""
+    return _is_longer(key, _state_key_limit(version))
+
+
+def _is_longer(key: str, limit: int) -> bool:
     # No character is shorter than a byte or longer than four, so few strings have to be encoded to be measured.
-    return len(key) > MAX_KEY_BYTES // 4 and len(key.encode()) > MAX_KEY_BYTES
+    return len(key) > limit // 4 and len(key.encode()) > limit
 
 
 def _check_sender(pdu: dict[str, Any]) -> None:

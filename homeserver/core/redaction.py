@@ -6,7 +6,7 @@ Source: the section "Redactions" of each room version, https://spec.matrix.org/v
 
 from typing import Any, Final
 
-from homeserver.core.room_versions import ROOM_VERSIONS, RoomVersion
+from homeserver.core.room_versions import KNOWN_VERSIONS, RoomVersion
 
 _KEPT: Final = frozenset(
     {
@@ -84,4 +84,4 @@ def kept_content_keys(version: RoomVersion) -> dict[str, frozenset[str]]:
     return keys
 
 
-_KEPT_CONTENT: Final = {identifier: kept_content_keys(version) for identifier, version in ROOM_VERSIONS.items()}
+_KEPT_CONTENT: Final = {identifier: kept_content_keys(version) for identifier, version in KNOWN_VERSIONS.items()}

@@ -86,6 +86,9 @@ class RoomVersion:
     # v1–11: auth_events must cite m.room.create; from v12 they must not.
     # https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection
     create_event_in_auth_events: bool = True
+    # No version yet: a state key that begins with a user id and `_` belongs to that user, and to those with more power.
+    # Proposal 3757, https://github.com/matrix-org/matrix-spec-proposals/pull/3757
+    owned_state: bool = False
 
     @property
     def event_id_in_pdu(self) -> bool:
@@ -133,14 +136,27 @@ _V12 = replace(
 ROOM_VERSIONS: Final[Mapping[str, RoomVersion]] = MappingProxyType(
     {v.identifier: v for v in (_V1, _V2, _V3, _V4, _V5, _V6, _V7, _V8, _V9, _V10, _V11, _V12)}
 )
-"""Every room version that this server implements, by identifier. All are stable in the specification."""
+"""Every room version of the specification, by identifier. All are stable."""
+
+EXPERIMENTAL_VERSIONS: Final[Mapping[str, RoomVersion]] = MappingProxyType(
+    {
+        f"org.matrix.msc3757.{v.identifier}": replace(
+            v, identifier=f"org.matrix.msc3757.{v.identifier}", owned_state=True
+        )
+        for v in (_V10, _V11)
+    }
+)
+"""Room versions of proposals, for those who ask for one by its name."""
+
+KNOWN_VERSIONS: Final[Mapping[str, RoomVersion]] = MappingProxyType({**ROOM_VERSIONS, **EXPERIMENTAL_VERSIONS})
+"""Every room version that rooms here may have."""
 
 DEFAULT_ROOM_VERSION: Final = "12"
 
 
 def require_room_version(identifier: str) -> RoomVersion:
     """The row of `identifier`; raises `UnsupportedRoomVersion` where there is none."""
-    version = ROOM_VERSIONS.get(identifier)
+    version = KNOWN_VERSIONS.get(identifier)
     if version is None:
         raise UnsupportedRoomVersion(identifier)
     return version

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from homeserver.core.event_builder import EventDraft
-from homeserver.core.room_versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS, RoomVersion
+from homeserver.core.room_versions import DEFAULT_ROOM_VERSION, KNOWN_VERSIONS, RoomVersion
 from homeserver.errors import BadJson, Forbidden, InvalidRoomState, MatrixError, UnsupportedRoomVersion
 from homeserver.runtime.random import Randomness
 from homeserver.services.directory import Directory
@@ -101,7 +101,7 @@ class CreateRoom:
             identifier = self._default_room_version
         if not isinstance(identifier, str):
             raise BadJson("room_version must be a string")
-        version = ROOM_VERSIONS.get(identifier)
+        version = KNOWN_VERSIONS.get(identifier)
         if version is None:
             raise UnsupportedRoomVersion(f"This server does not support room version {identifier!r}")
         return version

@@ -10,7 +10,7 @@ from typing import Any
 
 from homeserver.core.canonical_json import decode
 from homeserver.core.events import Event, StateKey
-from homeserver.core.room_versions import ROOM_VERSIONS
+from homeserver.core.room_versions import KNOWN_VERSIONS
 from homeserver.runtime.bus import Hint
 from homeserver.services.bounded_cache import BoundedCache
 from storage import events as storage_events
@@ -168,7 +168,7 @@ class Events:
 
 
 def _stored(row: Any) -> StoredEvent:
-    version = ROOM_VERSIONS[row.room_version]
+    version = KNOWN_VERSIONS[row.room_version]
 
     def event_of(body: bytes | None, event_id: str | None) -> Event | None:
         return None if body is None or event_id is None else Event.from_pdu(decode(body), version, event_id)

@@ -9,7 +9,7 @@ from signedjson.types import SigningKey
 from homeserver.core.canonical_json import CanonicalJSONError
 from homeserver.core.event_format import InvalidEvent, check_pdu
 from homeserver.core.events import Event
-from homeserver.core.room_versions import ROOM_VERSIONS, RoomVersion
+from homeserver.core.room_versions import KNOWN_VERSIONS, RoomVersion
 from homeserver.core.signatures import sign_event
 from homeserver.errors import Forbidden, IncompatibleRoomVersion, InvalidParam
 from homeserver.services.event_signatures import EventSignatures
@@ -63,7 +63,7 @@ class ReceiveInvite:
         room_state: Sequence[object],
     ) -> dict[str, Any]:
         """The invite with this server's signature. Raises InvalidParam, Forbidden, IncompatibleRoomVersion."""
-        version = ROOM_VERSIONS.get(room_version)
+        version = KNOWN_VERSIONS.get(room_version)
         if version is None:
             raise IncompatibleRoomVersion("This server does not know the room version", room_version=room_version)
         event = await self._invite(origin, room_id, event_id, version, pdu)

@@ -17,7 +17,7 @@ from homeserver.core.event_format import InvalidEvent, check_pdu
 from homeserver.core.events import Event
 from homeserver.core.hashes import content_hash
 from homeserver.core.identifiers import InvalidIdentifier, is_valid_room_id, server_name_of
-from homeserver.core.room_versions import ROOM_VERSIONS, RoomVersion
+from homeserver.core.room_versions import KNOWN_VERSIONS, RoomVersion
 from homeserver.core.signatures import sign_event
 from homeserver.errors import (
     BadGateway,
@@ -99,7 +99,7 @@ class RemoteJoin:
 
     async def knock(self, user_id: str, room_id: str, via: Sequence[str], content: Mapping[str, Any]) -> None:
         async def through(server: str) -> None:
-            versions = [version.identifier for version in ROOM_VERSIONS.values() if version.knocking]
+            versions = [version.identifier for version in KNOWN_VERSIONS.values() if version.knocking]
             template = await self._client.make_knock(server, room_id, user_id, versions)
             event = self._complete(server, template, room_id, user_id, "knock", content)
             state = await self._client.send_knock(server, room_id, event.event_id, event.pdu)
@@ -209,7 +209,7 @@ class RemoteJoin:
         return others or [server for server in (last_resort,) if server and server != self._server_name]
 
     async def _join_through(self, server: str, user_id: str, room_id: str, content: Mapping[str, Any]) -> None:
-        template = await self._client.make_join(server, room_id, user_id, list(ROOM_VERSIONS))
+        template = await self._client.make_join(server, room_id, user_id, list(KNOWN_VERSIONS))
         event = self._complete(server, template, room_id, user_id, "join", content)
         joined = await self._client.send_join(server, room_id, event.event_id, event.pdu)
         event = self._with_other_signatures(event, joined)
@@ -228,7 +228,7 @@ class RemoteJoin:
 
         Raises `FederationError` where the template is of something else, `InvalidEvent` where no event comes of it.
         """
-        version = ROOM_VERSIONS.get(template.room_version)
+        version = KNOWN_VERSIONS.get(template.room_version)
         if version is None:
             raise FederationError("malformed", server, f"the room version {template.room_version} is not known")
         proposed = template.event

@@ -277,6 +277,8 @@ class SendEvent:
             version = event.room_version
             if version.privileged_creators and error.rule == numbers_of(version).power_levels_creators:
                 raise InvalidParam(error.reason) from error
+            if version.owned_state and error.rule == f"{numbers_of(version).state_key}.1.1":
+                raise BadJson(error.reason) from error
             raise Forbidden(f"You are not allowed to do this: {error.reason}") from error
 
     async def _load(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from homeserver.core.event_builder import EventDraft
 from homeserver.core.events import MEMBER
 from homeserver.core.identifiers import is_valid_user_id
-from homeserver.core.room_versions import ROOM_VERSIONS, RoomVersion
+from homeserver.core.room_versions import KNOWN_VERSIONS, RoomVersion
 from homeserver.errors import Forbidden, InvalidParam, InvalidRoomState, UnsupportedRoomVersion
 from homeserver.services import upgrade_contents as contents
 from homeserver.services.create_room import CreateRoom
@@ -72,7 +72,7 @@ class UpgradeRoom:
         version does not allow what has to be carried over.
         """
         refuse_suspended(requester)
-        version = ROOM_VERSIONS.get(new_version)
+        version = KNOWN_VERSIONS.get(new_version)
         if version is None:
             raise UnsupportedRoomVersion(f"This server does not support room version {new_version!r}")
         if not all(is_valid_user_id(user_id) for user_id in additional_creators):

@@ -7,7 +7,7 @@ from homeserver.core.auth_rules import AuthError, check_auth, select_auth_events
 from homeserver.core.event_format import check_pdu
 from homeserver.core.events import Event, StateKey
 from homeserver.core.hashes import content_hash, reference_hash, unpadded_base64
-from homeserver.core.room_versions import ROOM_VERSIONS, RoomVersion
+from homeserver.core.room_versions import KNOWN_VERSIONS, RoomVersion
 from homeserver.core.state_resolution import resolve
 
 State = dict[StateKey, str]
@@ -20,7 +20,7 @@ class RoomDag:
     def __init__(
         self, version: str, creator: str = "@alice:a.example", create_content: Mapping[str, Any] | None = None
     ) -> None:
-        self.version: RoomVersion = ROOM_VERSIONS[version]
+        self.version: RoomVersion = KNOWN_VERSIONS[version]
         self.creator = creator
         self.events: dict[str, Event] = {}
         self.state_after: dict[str, State] = {}

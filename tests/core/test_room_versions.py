@@ -22,7 +22,7 @@ def test_the_default_is_the_one_that_the_specification_recommends() -> None:
     assert require_room_version(DEFAULT_ROOM_VERSION).identifier == "12"
 
 
-@pytest.mark.parametrize("identifier", ["", "0", "13", "org.matrix.msc3757.10"])
+@pytest.mark.parametrize("identifier", ["", "0", "13", "org.matrix.msc3757.12"])
 def test_an_unknown_version_is_refused(identifier: str) -> None:
     with pytest.raises(UnsupportedRoomVersion) as refusal:
         require_room_version(identifier)
