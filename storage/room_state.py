@@ -107,6 +107,26 @@ def add_change(
     )
 
 
+def put_change(
+    tx: Write,
+    room_nid: int,
+    position: Position | int,
+    key: StateKey,
+    event_nid: int | None,
+    previous_event_nid: int | None,
+) -> None:
+    """As `add_change`, also at an earlier position."""
+    tx.upsert(
+        state_changes,
+        position=position,
+        room_nid=room_nid,
+        type=key[0],
+        state_key=key[1],
+        event_nid=event_nid,
+        previous_event_nid=previous_event_nid,
+    )
+
+
 async def changes_since(tx: Read, room_nid: int, position: int) -> Sequence[StateChange]:
     """How the current state changed after `position`, oldest first."""
     statement = (

@@ -30,11 +30,15 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class JoinedRoom:
-    """An answer of send_join: the state before the join and its auth chain, as unchecked PDUs."""
+    """An answer of send_join: the state before the join and its auth chain, as unchecked PDUs.
+
+    `servers_in_room`: where the members were left out, the servers in the room; else None.
+    """
 
     state: list[Any]
     auth_chain: list[Any]
     event: dict[str, Any] | None
+    servers_in_room: list[str] | None = None
 
 
 class FederationClient:
@@ -89,19 +93,25 @@ class FederationClient:
             raise FederationError("malformed", destination, "room_version is not a string")
         return Template(version, _object(answer, "event", destination))
 
-    async def send_join(self, destination: str, room_id: str, event_id: str, pdu: dict[str, Any]) -> JoinedRoom:
-        """PUT v2 send_join, asking for the whole state. The answer is unchecked."""
-        target = target_of(V2, ["send_join", room_id, event_id], {"omit_members": False})
+    async def send_join(
+        self, destination: str, room_id: str, event_id: str, pdu: dict[str, Any], *, omit_members: bool = False
+    ) -> JoinedRoom:
+        """PUT v2 send_join. The answer is unchecked; it may have all members where they are not wanted."""
+        target = target_of(V2, ["send_join", room_id, event_id], {"omit_members": omit_members})
         answer = await self._requests.json(
             destination, "PUT", target, pdu, timeout_factor=PATIENT, max_bytes=STATE_BYTES
         )
+        servers: list[str] | None = None
         if answer.get("members_omitted") is True:
-            raise FederationError("malformed", destination, "the members were left out without being asked for")
+            if not omit_members:
+                raise FederationError("malformed", destination, "the members were left out without being asked for")
+            servers = [name for name in _list(answer, "servers_in_room", destination) if isinstance(name, str)]
         event = answer.get("event")
         return JoinedRoom(
             _list(answer, "state", destination),
             _list(answer, "auth_chain", destination),
             event if isinstance(event, dict) else None,
+            servers,
         )
 
     async def send_leave(self, destination: str, room_id: str, event_id: str, pdu: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from homeserver.services.request_auth import RequestAuth
 from homeserver.services.rescinded_invites import RescindedInvites
 from homeserver.services.resident import ResidentServer
 from homeserver.services.served_events import ServedEvents
+from homeserver.services.state_resync import StateResync
 from homeserver.services.third_party_invites import ThirdPartyInvites
 from homeserver.services.undecided import Undecided
 
@@ -31,10 +32,12 @@ class FederationServices:
     served: ServedEvents
     third_party_invites: ThirdPartyInvites
     undecided: Undecided
+    resync: StateResync
 
     async def start(self, base: Foundation) -> None:
         """Send what waits, and try again what could not be judged."""
         await self.sender.start()
+        self.resync.start()
         base.tasks.loop("undecided events", self.undecided.retry, every_s=5, clock=base.clock)
 
 
@@ -104,4 +107,5 @@ def build_federation(
         ),
         ThirdPartyInvites(outside.client, access, reading.events, writing.membership),
         Undecided(writing.receive, base.clock),
+        writing.resync,
     )

@@ -96,7 +96,7 @@ def _event_stream(
             notifier,
             events,
             telling.timeline,
-            room_reading.RoomReading(database, events, reading.heads, reading.state),
+            room_reading.RoomReading(database, events, reading.heads, reading.state, reading.partial),
             writing.directory,
             reading.account_data,
         ),

@@ -7,6 +7,7 @@ from homeserver.app.outside import Outside
 from homeserver.services.account_data import AccountData
 from homeserver.services.aggregations import Aggregations
 from homeserver.services.auth_chains import AuthChains
+from homeserver.services.complete_room import CompleteRoom
 from homeserver.services.create_room import CreateRoom
 from homeserver.services.directory import Directory
 from homeserver.services.events import Events
@@ -22,6 +23,7 @@ from homeserver.services.notifier import Notifier
 from homeserver.services.out_of_room import OutOfRoom
 from homeserver.services.outgoing_invites import OutgoingInvites
 from homeserver.services.outliers import Outliers
+from homeserver.services.partial_rooms import PartialRooms
 from homeserver.services.persist_event import PersistEvent
 from homeserver.services.policy_servers import PolicyServers, PolicySigner
 from homeserver.services.profile_reader import ProfileReader
@@ -38,6 +40,7 @@ from homeserver.services.room_policy import RoomPolicy
 from homeserver.services.room_state import RoomState
 from homeserver.services.send_event import SendEvent
 from homeserver.services.server_access import ServerAccess
+from homeserver.services.state_resync import StateResync
 from homeserver.services.succession import SettingsFollow
 from homeserver.services.sync.event_hints import EventHints
 from homeserver.services.sync.room_log import RoomLogs
@@ -62,6 +65,7 @@ class RoomReading:
     history: HistoryAccess
     aggregations: Aggregations
     access: ServerAccess
+    partial: PartialRooms
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ class RoomWriting:
     outliers: Outliers
     fetch: FetchMissing
     receive: ReceivePdu
+    complete: CompleteRoom
+    resync: StateResync
     policy_signer: PolicySigner
     remote: RemoteRooms
     conditions: JoinConditions
@@ -123,6 +129,7 @@ def build_reading(base: Foundation) -> RoomReading:
         HistoryAccess(database, events, heads, state, visibility),
         Aggregations(database, notifier, events, visibility, account_data),
         ServerAccess(heads, events, server_name=base.server_name),
+        PartialRooms(database, notifier, heads, base.tasks, server_name=base.server_name),
     )
 
 
@@ -133,9 +140,8 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
     signing = {**own, "signing_key": base.signing_key, "clock": base.clock, "randomness": base.randomness}
     settings = SettingsFollow(database, reading.account_data, PushRules(reading.account_data), base.tasks)
     members = MemberRows(events, server_name=base.server_name, succession=settings)
-    persist = PersistEvent(
-        database, events, state, reading.chains, members, Redactions(events, state), reading.push_actions
-    )
+    redactions = Redactions(events, state)
+    persist = PersistEvent(database, events, state, reading.chains, members, redactions, reading.push_actions)
     idempotency = Idempotency(database, base.clock)
     base.tasks.loop("old transaction ids", idempotency.forget_old, every_s=86_400, clock=base.clock)
     signer = PolicySigner(heads, events, reading.access, policy_signing_key(base.config))
@@ -147,10 +153,20 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
     receive = ReceivePdu(
         database, heads, events, state, persist, outside.signatures, outliers, fetch, reading.access, policy
     )
+    complete = CompleteRoom(heads, events, state, outliers, members, redactions, **own)
+    resync = _resync(base, outside, reading, fetch, complete)
     remote: RemoteRooms = NoRemoteRooms()
     if base.config.federation.enabled:
         remote = RemoteJoin(
-            database, outside.client, heads, imports, outliers, outside.signatures, receive, **signing
+            database,
+            outside.client,
+            heads,
+            imports,
+            outliers,
+            outside.signatures,
+            receive,
+            **signing,
+            faster_joins=base.config.federation.faster_joins,
         )
     rooms = base.config.rooms
     policy = RoomPolicy(rooms.creation, rooms.publication, rooms.encryption_default)
@@ -190,12 +206,33 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
         outliers,
         fetch,
         receive,
+        complete,
+        resync,
         signer,
         remote,
         conditions,
         directory,
         membership,
         create_room,
+    )
+
+
+def _resync(
+    base: Foundation, outside: Outside, reading: RoomReading, fetch: FetchMissing, complete: CompleteRoom
+) -> StateResync:
+    return StateResync(
+        base.database,
+        outside.client,
+        reading.heads,
+        reading.events,
+        reading.state,
+        fetch,
+        complete,
+        reading.partial,
+        base.clock,
+        base.tasks,
+        server_name=base.server_name,
+        process_name=base.process_name,
     )
 
 

@@ -81,6 +81,7 @@ class Server:
         self.reading = build_reading(base)
         self.writing = build_writing(base, self.outside, self.reading, self.accounts.profiles)
         self.accounts.profiles.member_updates = self.writing.membership
+        self.writing.complete.device_lists = self.accounts.device_lists
         self.accounts.logins.settings = DeviceSettings(self.reading.account_data)
         self.accounts.accounts.departures = LeaveRooms(base.database, self.writing.membership)
         self.accounts.accounts.arrivals = build_arrivals(base, self.accounts.accounts, self.writing)
@@ -151,6 +152,7 @@ class Server:
     async def start(self) -> None:
         """Read what has to be in memory, listen, and begin the work in the background. OSError: a port is taken."""
         await self.reading.push_actions.load()
+        await self.reading.partial.load()
         await self.http.start()
         if self.base.config.federation.enabled:
             await self.federation.start(self.base)
@@ -195,7 +197,7 @@ class Server:
         base, accounts, reading, writing, telling = self.base, self.accounts, self.reading, self.writing, self.telling
         database, config, encryption = base.database, base.config, self.encryption
         read_markers = ReadMarkers(reading.account_data, telling.receipts, reading.events, reading.heads)
-        room_reading = RoomReading(database, reading.events, reading.heads, reading.state)
+        room_reading = RoomReading(database, reading.events, reading.heads, reading.state, reading.partial)
         return [
             *self.extras.handlers,
             *self.sign_on.handlers,

@@ -80,6 +80,7 @@ def build_telling(
         base.tasks,
         max_wait_s=base.config.limits.sync_timeout,
         deliveries=Deliveries(users, rooms.logs, heads, receipts, base.tasks),
+        partial=rooms.partial,
     )
     timeline = Timeline(database, events, rooms.state, rooms.history, rooms.aggregations, backfill)
     threads = ThreadSubscriptions(database, notifier, rooms.history, rooms.account_data)

@@ -33,6 +33,9 @@ class Federation:
         2, "The first pause after a server could not be reached; then it doubles.", advanced=True
     )
     retry_max: Duration = option(3600, "The longest such pause.", advanced=True)
+    faster_joins: bool = option(
+        True, "Join rooms of other servers without their list of members, which is read in the background."
+    )
     public_rooms: bool = option(True, "Other servers may read the directory of public rooms.")
     profiles: bool = option(True, "Other servers may ask for profiles.")
     device_names: bool = option(False, "Other servers may see the names of devices.")

@@ -45,14 +45,17 @@ class AnnounceDevices:
         if before is not None and before.membership == "join":
             return
         if server_name_of(user_id) == self._server_name and self._may_have_others(event.room_id):
-            self._tasks.start("announce devices", self._announce(user_id, stored.room_nid))
+            head = self._heads.cached(event.room_id)
+            # Which servers are there is only said, where not all members of the room are known.
+            with_keys_only = head is not None and head.is_partial
+            self._tasks.start("announce devices", self._announce(user_id, stored.room_nid, with_keys_only))
 
     def _may_have_others(self, room_id: str) -> bool:
         """Whether other servers may be in the room. Most rooms have none: then a join costs no query."""
         head = self._heads.cached(room_id)
         return head is None or any(server != self._server_name for server in head.hosts)
 
-    async def _announce(self, user_id: str, room_nid: int) -> None:
+    async def _announce(self, user_id: str, room_nid: int, with_keys_only: bool) -> None:
         async with self._database.read() as tx:
             strangers = await device_lists.servers_of_room_alone(tx, user_id, room_nid)
         destinations = sorted(set(strangers) - {self._server_name})
@@ -60,6 +63,6 @@ class AnnounceDevices:
             return
 
         async def operation(tx: Write) -> None:
-            await self._lists.announce(tx, user_id, destinations)
+            await self._lists.announce(tx, user_id, destinations, with_keys_only=with_keys_only)
 
         await self._database.write(operation)

@@ -50,16 +50,25 @@ class DeviceLists:
         return sorted(changed), sorted(members - sharing)
 
     async def changed(
-        self, tx: Write, user_id: str, updated: Collection[str] = (), *, deleted: Collection[str] = ()
+        self,
+        tx: Write,
+        user_id: str,
+        updated: Collection[str] = (),
+        *,
+        deleted: Collection[str] = (),
+        renamed: Collection[str] = (),
     ) -> None:
         """As a part of a write: these devices of a local user are new, different or gone.
 
-        Devices without keys concern nobody else. Keys that this very write puts off to delete are still looked for.
+        Devices without keys concern nobody else, unless others see their names. Keys that this very write puts off to
+        delete are still looked for.
         """
         known = (await e2ee_keys.device_keys_of(tx, [user_id])).get(user_id, {})
         for device_id in deleted:
             one_time_keys_changed(tx, user_id, device_id)
         news = {device_id: known[device_id] for device_id in updated if device_id in known}
+        if self._share_names:
+            news |= {device_id: b"" for device_id in renamed if device_id not in known}
         if news or not known.keys().isdisjoint(deleted):
             await self._announce(tx, user_id, news | {name: None for name in deleted if name in known})
 
@@ -68,10 +77,14 @@ class DeviceLists:
         place."""
         return await self._announce(tx, user_id, {device_id: keys})
 
-    async def announce(self, tx: Write, user_id: str, destinations: Sequence[str]) -> None:
+    async def announce(
+        self, tx: Write, user_id: str, destinations: Sequence[str], *, with_keys_only: bool = False
+    ) -> None:
         """As a part of a write: these servers hear of a local user's devices for the first time. The update names no
-        earlier one, so that they read the whole list."""
+        earlier one, so that they read the whole list. `with_keys_only`: not of devices without keys."""
         known = (await e2ee_keys.device_keys_of(tx, [user_id])).get(user_id) or {}
+        if with_keys_only and not known:
+            return
         device_id = next(iter(known or await devices.display_names(tx, user_id)), None)
         if device_id is None:
             return
@@ -86,7 +99,7 @@ class DeviceLists:
         await self._database.write(device_lists.forget_old_changes)
 
     async def _announce(self, tx: Write, user_id: str, news: Mapping[str, bytes | None]) -> Position:
-        """`news`: device id → keys, None where the device is gone."""
+        """`news`: device id → keys, empty where it has none, None where the device is gone."""
         position = device_lists.note_change(tx, user_id)
         destinations = await self._destinations(tx, user_id)
         names = await devices.display_names(tx, user_id) if self._share_names and destinations else {}
@@ -98,7 +111,8 @@ class DeviceLists:
             if keys is None:
                 content["deleted"] = True
             else:
-                content["keys"] = await self._signed(tx, user_id, device_id, orjson.loads(keys))
+                if keys:
+                    content["keys"] = await self._signed(tx, user_id, device_id, orjson.loads(keys))
                 if names.get(device_id) is not None:
                     content["device_display_name"] = names[device_id]
             device_lists.put_edu(tx, destinations, "m.device_list_update", encode(content))

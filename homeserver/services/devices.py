@@ -63,7 +63,7 @@ class Devices:
                 return True
             if "display_name" in body:
                 await devices.rename(tx, user_id, device_id, name)
-                await self._device_lists.changed(tx, user_id, [device_id])
+                await self._device_lists.changed(tx, user_id, [device_id], renamed=[device_id])
             return False
 
         return await self._database.write(operation)

@@ -105,7 +105,7 @@ class Edus:
         if not isinstance(room_id, str) or not isinstance(typing, bool) or not _is_of(user_id, origin):
             return
         head = await self._room(room_id, origin)
-        if head is not None and user_id in head.joined:
+        if head is not None and (user_id in head.joined or head.is_partial):
             self._typing.receive(room_id, str(user_id), typing)
 
     async def _receive_receipts(self, origin: str, content: dict[str, Any]) -> None:

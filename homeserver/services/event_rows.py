@@ -50,7 +50,7 @@ def write_new(tx: Write, stored: StoredEvent, position: Position | None, replace
         redacted_by=None,
         **_place(stored, position, replaces_nid),
     )
-    _write_relation(tx, stored, position)
+    write_relation(tx, stored, position)
     tx.insert(event_bodies, event_nid=stored.nid, body=encode_event_json(event.pdu, event.room_version))
     if event.redacts is not None and "\0" not in event.redacts:
         tx.insert(redactions, redacts=event.redacts, event_nid=stored.nid)
@@ -61,7 +61,7 @@ def write_new(tx: Write, stored: StoredEvent, position: Position | None, replace
 def write_place(tx: Write, stored: StoredEvent, position: Position | None, replaces_nid: int | None) -> None:
     """Put off: an outlier takes its place in the timeline."""
     tx.update(events, {"event_nid": stored.nid}, **_place(stored, position, replaces_nid))
-    _write_relation(tx, stored, position)
+    write_relation(tx, stored, position)
     event_graph.add_edges(tx, stored.nid, stored.event.prev_events)
 
 
@@ -80,7 +80,8 @@ def _place(stored: StoredEvent, position: Position | None, replaces_nid: int | N
     }
 
 
-def _write_relation(tx: Write, stored: StoredEvent, position: Position | None) -> None:
+def write_relation(tx: Write, stored: StoredEvent, position: Position | int | None) -> None:
+    """Put off: what an accepted event of the timeline relates to, if anything."""
     event = stored.event
     if position is None or not stored.is_accepted or "m.relates_to" not in event.content:
         return

@@ -70,24 +70,33 @@ class FetchMissing:
     async def state_after(self, origin: str, event: Event, prev_event_id: str) -> dict[StateKey, str]:
         """The state after a prev event that is missing here, as the other server has it; the prev event and all of the
         state are stored then, the former without its place in the timeline. Raises `FederationError`."""
-        room_id, version = event.room_id, event.room_version
-        state_ids, chain_ids = await self._client.state_ids(origin, room_id, prev_event_id)
-        if len(state_ids) + len(chain_ids) > MAX_STATE:
-            raise FederationError("malformed", origin, "the state is too large")
-        lacking = await self._lacking([*state_ids, *chain_ids])
-        if len(lacking) > ONE_BY_ONE:
-            state, chain = await self._client.state(origin, room_id, prev_event_id)
-            await self._outliers.take_in(room_id, version, [*chain, *state])
-            lacking = []
-        if lacking := await self._lacking([*lacking, prev_event_id]):
-            await self._outliers.take_in(room_id, version, await self._single(origin, lacking))
-        after = await self._state_of(origin, event, state_ids)
+        after = await self._state_before(origin, event, prev_event_id)
         prev = await self._events.get(prev_event_id)
-        if prev is None or prev.event.room_id != room_id:
+        if prev is None or prev.event.room_id != event.room_id:
             raise FederationError("malformed", origin, f"there is no event {prev_event_id} to be had")
         if prev.event.is_state and prev.rejected is None:
             after[prev.event.key] = prev_event_id
         return after
+
+    async def state_before(self, origin: str, event: Event) -> dict[StateKey, str]:
+        """The state before an event that is stored here, as the other server has it; all of it is stored then. Raises
+        `FederationError`."""
+        return await self._state_before(origin, event, event.event_id)
+
+    async def _state_before(self, origin: str, event: Event, at: str) -> dict[StateKey, str]:
+        """The state before the event `at`, which is asked for too where it is missing here."""
+        room_id, version = event.room_id, event.room_version
+        state_ids, chain_ids = await self._client.state_ids(origin, room_id, at)
+        if len(state_ids) + len(chain_ids) > MAX_STATE:
+            raise FederationError("malformed", origin, "the state is too large")
+        lacking = await self._lacking([*state_ids, *chain_ids])
+        if len(lacking) > ONE_BY_ONE:
+            state, chain = await self._client.state(origin, room_id, at)
+            await self._outliers.take_in(room_id, version, [*chain, *state])
+            lacking = []
+        if lacking := await self._lacking([*lacking, at]):
+            await self._outliers.take_in(room_id, version, await self._single(origin, lacking))
+        return await self._state_of(origin, event, state_ids)
 
     async def _state_of(self, origin: str, event: Event, state_ids: Sequence[str]) -> dict[StateKey, str]:
         stored = await self._events.get_many(state_ids)

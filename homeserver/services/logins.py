@@ -23,9 +23,15 @@ class DeviceListUpdates(Protocol):
     """Tells those who share rooms with a local user, here and elsewhere, of changes in the user's devices."""
 
     async def changed(
-        self, tx: Write, user_id: str, updated: Collection[str] = (), *, deleted: Collection[str] = ()
+        self,
+        tx: Write,
+        user_id: str,
+        updated: Collection[str] = (),
+        *,
+        deleted: Collection[str] = (),
+        renamed: Collection[str] = (),
     ) -> None:
-        """As a part of a write: these devices are new or different, those are gone."""
+        """As a part of a write: these devices are new or different, those are gone or have another name."""
         ...
 
 
@@ -41,7 +47,13 @@ class NoDeviceListUpdates:
     """Where nobody is told."""
 
     async def changed(
-        self, tx: Write, user_id: str, updated: Collection[str] = (), *, deleted: Collection[str] = ()
+        self,
+        tx: Write,
+        user_id: str,
+        updated: Collection[str] = (),
+        *,
+        deleted: Collection[str] = (),
+        renamed: Collection[str] = (),
     ) -> None:
         return None
 

@@ -85,6 +85,11 @@ class Membership:
                 raise NotFound("This server does not know the room, and was told of no server that does")
             await self._remote.join(user_id, room_id, servers, member)
             return room_id
+        if head.is_partial:
+            # Whether the user is banned is not known here.
+            servers = [server for server in (*via, *head.hosts) if server != self._server_name]
+            await self._remote.join(user_id, room_id, servers, member)
+            return room_id
         if third_party_signed is not None:
             await self._conditions.redeem(head, user_id, third_party_signed)
         try:

@@ -216,7 +216,7 @@ class PersistEvent:
         elif own or not on_head:
             after = self._state.extend(tx, draft.room_nid, before, own) if own else before
             if own:
-                self._state.note_after(tx, event.event_id, after)
+                self._state.note_after(tx, event.event_id, before, after)
             delta = own
             if not on_head:
                 # The event itself is part of that state, so it has to be found.

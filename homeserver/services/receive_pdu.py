@@ -20,6 +20,7 @@ from homeserver.errors import NotRecommended
 from homeserver.services.event_signatures import EventSignatures
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.fetch_missing import FetchMissing
+from homeserver.services.lent_members import LentMembers
 from homeserver.services.outliers import MissingAuthEvents, Outliers
 from homeserver.services.persist_event import PersistEvent
 from homeserver.services.policy_servers import PolicyServers
@@ -28,6 +29,7 @@ from homeserver.services.room_heads import HeadDraft, RoomHead, RoomHeads
 from homeserver.services.room_state import RoomState
 from homeserver.services.server_access import ServerAccess
 from homeserver.services.snapshots import Snapshot
+from storage import partial_rooms
 from storage.database import Database, Write
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ class ReceivePdu:
         self._fetch = fetch
         self._access = access
         self._policy = policy
+        self._lent = LentMembers(events, state)
         self._under_way: dict[str, asyncio.Future[Verdict]] = {}
         self.on_undecided: Callable[[str, Event], None] | None = None
 
@@ -115,7 +118,6 @@ class ReceivePdu:
         known = await self._events.get(event.event_id)
         if known is not None and not known.outlier:
             return Verdict(event.event_id, "known", stored=known)
-        await self._fetch.auth_events(origin, event)
         try:
             lacking = await self._lacking_prev_events(event)
             if lacking and fills_gap and await self._fill_gap(origin, event):
@@ -123,7 +125,9 @@ class ReceivePdu:
                 if not await self._are_older_than_ours(event, lacking):
                     # Its server told all that it would tell: with the next event that it sends, the gap may be filled.
                     return Verdict(event.event_id, "undecided", _NOT_GIVEN)
-            states = [await self._fetch.state_after(origin, event, event_id) for event_id in lacking]
+            states = {event_id: await self._fetch.state_after(origin, event, event_id) for event_id in lacking}
+            # Only now: what authorises it may have come with the state.
+            await self._fetch.auth_events(origin, event)
             event, advice = await self._ask_policy_server(event)
             return await self._decide_and_append(event, states, relay, advice)
         except MissingAuthEvents as missing:
@@ -171,7 +175,8 @@ class ReceivePdu:
                 await self.receive_event(origin, earlier, fills_gap=False)
         return True
 
-    async def _decide_and_append(self, event: Event, remote_states: Sequence[StateMap], relay: bool, advice: str | None
+    async def _decide_and_append(
+        self, event: Event, remote_states: Mapping[str, StateMap], relay: bool, advice: str | None
     ) -> Verdict:
         async def operation(tx: Write) -> Verdict:
             draft = await self._heads.draft(tx, event.room_id)
@@ -181,6 +186,8 @@ class ReceivePdu:
             if known is not None and not known.outlier:
                 return Verdict(event.event_id, "known", stored=known)
             before = await self._snapshot_before(tx, draft, event, remote_states)
+            if draft.is_partial:
+                before = await self._lent.added(tx, draft, event, before)
             outcome, reason = await self._judge(tx, draft, event, before)
             if outcome == "accepted" and advice is not None:
                 outcome, reason = "soft_failed", f"step 7: {advice}"
@@ -201,18 +208,26 @@ class ReceivePdu:
         return await self._database.write(operation, rooms=() if head is None else (head.room_nid,))
 
     async def _snapshot_before(
-        self, tx: Write, draft: HeadDraft, event: Event, remote_states: Sequence[StateMap]
+        self, tx: Write, draft: HeadDraft, event: Event, remote_states: Mapping[str, StateMap]
     ) -> Snapshot:
         """The state before the event: of what is known of its prev events, and of what the other server told."""
         if not remote_states:
             return await self._state.snapshot_before(tx, draft, event.prev_events)
-        states = list(remote_states)
+        if draft.is_partial:
+            await self._keep(tx, draft, remote_states)
+        states = list(remote_states.values())
         for stored in (await self._events.get_many(event.prev_events, tx)).values():
             after = await self._state.after(stored, tx)
             if after is not None:
                 states.append(after)
         resolved = await self._state.resolve(tx, draft.room_version, draft.room_nid, states)
         return await self._state.store(tx, draft.room_nid, resolved, draft.snapshot)
+
+    async def _keep(self, tx: Write, draft: HeadDraft, told: Mapping[str, StateMap]) -> None:
+        """What was told is needed again, when the event is judged again."""
+        for event_id, state in told.items():
+            snapshot = await self._state.store(tx, draft.room_nid, state, draft.snapshot)
+            partial_rooms.put_told_state(tx, draft.room_nid, event_id, snapshot.snapshot_id)
 
     async def _judge(self, tx: Write, draft: HeadDraft, event: Event, before: Snapshot) -> tuple[Outcome, str]:
         # Step 4
@@ -224,8 +239,8 @@ class ReceivePdu:
         refusal = await self._refusal(tx, event, _entries(before, draft, keys))
         if refusal is not None:
             return "rejected", f"step 5, {refusal}"
-        # Step 6
-        if before is not draft.snapshot:
+        # Step 6, which is caught up on when all members of the room are known
+        if before is not draft.snapshot and not draft.is_partial:
             refusal = await self._refusal(tx, event, {key: draft.state[key] for key in keys if key in draft.state})
             if refusal is not None:
                 return "soft_failed", f"step 6, {refusal}"

@@ -18,7 +18,7 @@ from homeserver.runtime.tasks import Tasks
 from homeserver.services.e2ee_keys import MASTER, SELF_SIGNING, Json, with_visible_signatures, without
 from homeserver.services.key_bundles import is_cross_signing_key, is_of_device
 from homeserver.services.remote_keys import RemoteKeys
-from storage import device_lists, e2ee_keys
+from storage import device_lists, e2ee_keys, partial_rooms
 from storage.database import Database, Position, Write
 from storage.device_lists import ListState
 
@@ -122,6 +122,7 @@ class RemoteDeviceLists:
         async def operation(tx: Write) -> bool:
             if not await device_lists.in_rooms_of_server(tx, [user_id], self._server_name):
                 device_lists.forget_list(tx, user_id)
+                await _note_if_unplaced(tx, origin, user_id)
                 return False
             state = (await device_lists.states_of(tx, [user_id])).get(user_id)
             if state is None and keys is None:
@@ -155,11 +156,18 @@ class RemoteDeviceLists:
 
         async def operation(tx: Write) -> None:
             if not await device_lists.in_rooms_of_server(tx, [user_id], self._server_name):
+                await _note_if_unplaced(tx, origin, user_id)
                 return
             tx.batch.setdefault("device list news", set()).add(user_id)
             _put_cross_signing(tx, user_id, keys, device_lists.note_change(tx, user_id))
 
         await self._database.write(operation)
+
+
+async def _note_if_unplaced(tx: Write, origin: str, user_id: str) -> None:
+    """The user may be in a room of which not all members are known: it is looked at again when they are."""
+    if await partial_rooms.are_any_with(tx, origin):
+        device_lists.note_change(tx, user_id)
 
 
 def _put_cross_signing(tx: Write, user_id: str, keys: Mapping[str, bytes], position: Position | int) -> None:

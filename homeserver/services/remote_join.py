@@ -14,9 +14,9 @@ from homeserver.core.auth_errors import AuthError
 from homeserver.core.auth_rules import check_auth
 from homeserver.core.canonical_json import CanonicalJSONError
 from homeserver.core.event_format import InvalidEvent, check_pdu
-from homeserver.core.events import Event
+from homeserver.core.events import MEMBER, Event, StateKey
 from homeserver.core.hashes import content_hash
-from homeserver.core.identifiers import InvalidIdentifier, is_valid_room_id, server_name_of
+from homeserver.core.identifiers import InvalidIdentifier, is_valid_room_id, is_valid_server_name, server_name_of
 from homeserver.core.room_versions import KNOWN_VERSIONS, RoomVersion
 from homeserver.core.signatures import sign_event
 from homeserver.errors import (
@@ -42,6 +42,7 @@ from storage.database import Database, Write
 log = logging.getLogger(__name__)
 
 MAX_CANDIDATES: Final = 20
+MAX_SERVERS: Final = 50_000
 _MAX_DEPTH: Final = 2**53 - 1
 
 
@@ -62,7 +63,9 @@ class RemoteJoin:
         signing_key: SigningKey,
         clock: Clock,
         randomness: Randomness,
+        faster_joins: bool = True,
     ) -> None:
+        self._faster_joins = faster_joins
         self._database = database
         self._client = client
         self._receive = receive
@@ -211,7 +214,9 @@ class RemoteJoin:
     async def _join_through(self, server: str, user_id: str, room_id: str, content: Mapping[str, Any]) -> None:
         template = await self._client.make_join(server, room_id, user_id, list(KNOWN_VERSIONS))
         event = self._complete(server, template, room_id, user_id, "join", content)
-        joined = await self._client.send_join(server, room_id, event.event_id, event.pdu)
+        joined = await self._client.send_join(
+            server, room_id, event.event_id, event.pdu, omit_members=self._faster_joins
+        )
         event = self._with_other_signatures(event, joined)
         await self._take_over(server, event, joined)
 
@@ -287,8 +292,18 @@ class RemoteJoin:
         state = await self._state_of(joined, version, events)
         _check_create(server, state, version)
         allowed = {event.key: event for event in state if event.event_id not in rejected}
+        servers = None
+        if joined.servers_in_room is not None:
+            servers = self._others(server, joined.servers_in_room)
+            allowed = await self._with_members_cited(join, allowed, events, rejected)
         # Step 5 for our own event: a state that does not allow it is a lie, or the server should not have let us in.
-        check_auth(join, allowed)
+        try:
+            check_auth(join, allowed)
+        except AuthError as error:
+            if servers is None:
+                raise
+            # What the join itself cites forbids it, rather than a state that may be made up.
+            raise Forbidden(f"The join is not allowed: {error.reason}") from error
         if failure := (await self._signatures.failures([join])).get(join.event_id):
             raise FederationError("malformed", server, f"the join is not signed as it must be: {failure}")
 
@@ -296,16 +311,36 @@ class RemoteJoin:
             draft = await self._draft(tx, join.room_id, version, allowed)
             if draft.host_count(self._server_name):
                 return False
+            if servers is not None and draft.is_partial and await self._imports.rejoin(tx, draft, join):
+                return True
             await self._imports.join(
-                tx, draft, join, state=list(allowed.values()), auth_chain=judged, rejected=rejected
+                tx, draft, join, state=list(allowed.values()), auth_chain=judged, rejected=rejected, servers=servers
             )
             return True
 
-        if not await self._database.write(write):
+        try:
+            is_written = await self._database.write(write)
+        except AuthError as error:
+            # By what is known here of the room, which the other server seems not to know.
+            raise Forbidden(f"The join is not allowed: {error.reason}") from error
+        if not is_written:
             # This server is in the room, but could not let the user in itself: the join is an event like others.
             verdict = await self._receive.receive_event(server, join)
             if verdict.outcome not in ("accepted", "known"):
                 raise FederationError("malformed", server, f"the join does not stand: {verdict.reason}")
+
+    def _others(self, server: str, in_room: Sequence[str]) -> list[str]:
+        names = [name for name in in_room[:MAX_SERVERS] if is_valid_server_name(name)]
+        return [name for name in dict.fromkeys((server, *names)) if name != self._server_name]
+
+    async def _with_members_cited(
+        self, join: Event, state: Mapping[StateKey, Event], new: Mapping[str, Event], rejected: Mapping[str, str]
+    ) -> dict[StateKey, Event]:
+        """A state without members, with those that the join itself cites: of who invited, or let the user in."""
+        found = await self._outliers.known([event_id for event_id in join.auth_events if event_id not in new])
+        cited = [event for event_id in join.auth_events if (event := new.get(event_id) or found.get(event_id))]
+        members = {event.key: event for event in cited if event.type == MEMBER and event.event_id not in rejected}
+        return {**members, **state}
 
     async def _state_of(self, joined: JoinedRoom, version: RoomVersion, new: Mapping[str, Event]) -> list[Event]:
         """The events of `joined.state` that passed, new or known from before."""

@@ -15,7 +15,7 @@ from homeserver.core.events import MEMBER, Event, StateKey
 from homeserver.core.hashes import encode_event_json
 from homeserver.core.identifiers import is_valid_user_id
 from homeserver.core.signatures import sign_event
-from homeserver.errors import Forbidden, IncompatibleRoomVersion, InvalidParam
+from homeserver.errors import Forbidden, IncompatibleRoomVersion, InvalidParam, NotFound
 from homeserver.services.auth_chains import AuthChains
 from homeserver.services.client_events import stripped
 from homeserver.services.event_signatures import EventSignatures
@@ -73,6 +73,7 @@ class ResidentServer:
     ) -> dict[str, Any]:
         """A join for the user to sign. Raises NotFound, Forbidden, IncompatibleRoomVersion, UnableToAuthorizeJoin…"""
         head = await self._head_for(origin, room_id, user_id)
+        _require_whole(head)
         _require_version(head, room_versions)
         content: dict[str, Any] = {"membership": "join"}
         authoriser = await self._conditions.authoriser_for(head, user_id)
@@ -85,6 +86,7 @@ class ResidentServer:
     ) -> dict[str, Any]:
         """A knock for the user to sign."""
         head = await self._head_for(origin, room_id, user_id)
+        _require_whole(head)
         _require_version(head, room_versions)
         if not head.room_version.knocking:
             raise Forbidden("Nobody can knock on a room of this version")
@@ -116,6 +118,7 @@ class ResidentServer:
         `omit_members`: without the memberships, but those that the room is named after.
         """
         head = await self._access.resident_head(room_id, origin)
+        _require_whole(head)
         servers = sorted(head.hosts)
         event = await self._event(origin, head, event_id, pdu, "join")
         event = await self._co_signed(head, event)
@@ -130,6 +133,7 @@ class ResidentServer:
     async def send_knock(self, origin: str, room_id: str, event_id: str, pdu: object) -> list[dict[str, Any]]:
         """Puts the knock into the room; returns what the user may know of it, as stripped state."""
         head = await self._access.resident_head(room_id, origin)
+        _require_whole(head)
         if not head.room_version.knocking:
             raise Forbidden("Nobody can knock on a room of this version")
         await self._accept(origin, await self._event(origin, head, event_id, pdu, "knock"))
@@ -204,6 +208,12 @@ class ResidentServer:
 def pdu_array(events: Collection[StoredEvent]) -> bytes:
     """The PDUs, redacted where they were redacted, as a JSON array."""
     return b"[" + b",".join([encode_event_json(one.shown.pdu, one.event.room_version) for one in events]) + b"]"
+
+
+def _require_whole(head: RoomHead) -> None:
+    """Who may come in is not known before all members are."""
+    if head.is_partial:
+        raise NotFound("This server does not know all members of the room yet")
 
 
 def _require_version(head: RoomHead, room_versions: Collection[str]) -> None:

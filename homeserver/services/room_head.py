@@ -23,13 +23,16 @@ class RoomHead:
     `extremities`: forward extremities, event id → depth; `missing`: backward extremities, likewise. `joined`,
     `invited`: user ids; `hosts`: server name → joined users. `notify_seq`, `thread_seqs` (by thread root): how many
     events notified. `version` is the counter that `rooms.version` had when this was current, `position` a place in
-    the log of no later than that. A room that is only known by an invite has no state and no extremities.
+    the log of no later than that. A room that is only known by an invite has no state and no extremities. `is_partial`:
+    the room was joined without its members: the state lacks memberships, and `hosts` has one user too many for each
+    server that is said to be in the room, so that it stays there whoever of it leaves.
     """
 
     __slots__ = (
         "extremities",
         "hosts",
         "invited",
+        "is_partial",
         "joined",
         "missing",
         "nids",
@@ -50,6 +53,7 @@ class RoomHead:
         self.room_version = room_version
         self.version = 0
         self.position = 0
+        self.is_partial = False
         self.snapshot: Snapshot = EMPTY
         self.extremities: dict[str, int] = {}
         self.missing: dict[str, int] = {}
@@ -140,6 +144,7 @@ class HeadDraft:
         "invited_count",
         "is_changed",
         "is_new",
+        "is_partial",
         "joined_count",
         "last_position",
         "members_delta",
@@ -155,6 +160,7 @@ class HeadDraft:
         self.head = head
         self.is_new = is_new
         self.is_changed = is_new
+        self.is_partial = head.is_partial
         self.snapshot = head.snapshot
         self.extremities = dict(head.extremities)
         self.extremity_nids: dict[str, int] = {}
@@ -173,6 +179,7 @@ class HeadDraft:
         """A draft that can be changed without this one changing."""
         other = type(self)(self.head, is_new=self.is_new)
         other.is_changed = self.is_changed
+        other.is_partial = self.is_partial
         other.snapshot = self.snapshot
         other.extremities = dict(self.extremities)
         other.extremity_nids = dict(self.extremity_nids)
@@ -260,6 +267,16 @@ class HeadDraft:
             self.joined_count += change
             self.hosts_delta[server] = self.host_count(server) + change
 
+    def set_partial(self, is_partial: bool) -> None:
+        """The members of the room are not all known, or are now."""
+        self.is_partial = is_partial
+        self.is_changed = True
+
+    def add_users(self, server_name: str, count: int) -> None:
+        """So many more users of the server are taken to be joined, of whom nothing else is known (see `RoomHead`)."""
+        self.hosts_delta[server_name] = max(0, self.host_count(server_name) + count)
+        self.is_changed = True
+
     def set_extremities(self, gone: set[str], event_id: str, event_nid: int, depth: int) -> None:
         """An event has become a forward extremity in place of those that are gone."""
         for previous in gone:
@@ -287,6 +304,7 @@ class HeadDraft:
             joined_count=self.joined_count,
             invited_count=self.invited_count,
             notify_seq=self.notify_seq,
+            partial_state=self.is_partial,
         )
         for event_id in head.extremities.keys() - self.extremities.keys():
             tx.delete(forward_extremities, room_nid=nid, event_id=event_id)
@@ -311,6 +329,7 @@ class HeadDraft:
         """Put the changes, now committed, into the head."""
         head = self.head
         head.version += 1
+        head.is_partial = self.is_partial
         head.snapshot = self.snapshot
         head.extremities, head.missing = self.extremities, self.missing
         head.set_state(self.state_delta)

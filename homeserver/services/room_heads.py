@@ -19,6 +19,17 @@ from storage.streams import Stream
 __all__ = ["DraftState", "HeadDraft", "RoomHead", "RoomHeads"]
 
 _BATCH_KEY = "room_heads"
+WHOLE = "whole:"
+"""Prefix of a key of `Stream.CACHES`: all of the state of the room (its id follows) is known from now on."""
+PARTIAL = "partial:"
+"""Likewise: a room whose members are not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRoom:
+    """Payload of the hint that a room is whole, in the process that made it so."""
+
+    room_nid: int
 
 
 class _Slot:
@@ -133,6 +144,10 @@ class RoomHeads:
             if old is not None and old.version >= row.version:
                 self._stale.discard(room_id)
                 return old
+            if old is not None and old.is_partial != row.partial_state:
+                # What becomes known of earlier days is noted as of then: it is not among the changes since.
+                self._cache.drop(room_id)
+                continue
             news = await _read_news(tx, row, old)
             # Somebody else (a reader, the writer) may have kept a head meanwhile: then this one may be outdated, and
             # the collections of the old one, which it takes over, are in use.
@@ -148,6 +163,10 @@ class RoomHeads:
                 room_id = hint.keys[0]
                 if self._cache.get(room_id) is not None:
                     self._stale.add(room_id)
+            elif hint.stream == Stream.CACHES:
+                self._stale.update(
+                    key[len(WHOLE) :] for key in hint.keys if key.startswith(WHOLE)
+                )
 
     def _forget_all(self) -> None:
         self._stale.clear()
@@ -176,7 +195,7 @@ class _News:
 async def _read_news(tx: Read, row: AnyRow, old: RoomHead | None) -> _News:
     nid = row.room_nid
     head = RoomHead(nid, row.room_id, KNOWN_VERSIONS[row.room_version])
-    head.version, head.notify_seq = row.version, row.notify_seq
+    head.version, head.notify_seq, head.is_partial = row.version, row.notify_seq, row.partial_state
     head.position = await storage_rooms.log_position(tx)
     state: dict[StateKey, Entry | None] = {}
     members: dict[str, str | None] = {}

@@ -12,6 +12,7 @@ from homeserver.core.tokens import InvalidToken, SyncToken, parse_token
 from homeserver.errors import Forbidden, InvalidParam, NotFound
 from homeserver.services.client_events import serialise
 from homeserver.services.events import Events, StoredEvent
+from homeserver.services.partial_rooms import PartialRooms
 from homeserver.services.room_heads import RoomHead, RoomHeads
 from homeserver.services.room_state import RoomState
 from storage import memberships
@@ -29,7 +30,15 @@ _FOUNDED = (3, -(2**63))
 class RoomReading:
     """Answers what clients ask of a room outside of /sync."""
 
-    def __init__(self, database: Database, events: Events, heads: RoomHeads, state: RoomState) -> None:
+    def __init__(
+        self,
+        database: Database,
+        events: Events,
+        heads: RoomHeads,
+        state: RoomState,
+        partial: PartialRooms | None = None,
+    ) -> None:
+        self._partial = partial
         self._database = database
         self._events = events
         self._heads = heads
@@ -37,13 +46,15 @@ class RoomReading:
 
     async def state(self, requester: "Requester", room_id: str) -> bytes:
         """All state events, as a JSON array. Raises `Forbidden`."""
-        state = await self._visible(requester, room_id)
+        state = await self._whole(requester, room_id)
         return await self._serialised(state.values())
 
     async def state_event(self, requester: "Requester", room_id: str, event_type: str, state_key: str) -> StoredEvent:
         """One state event. Raises `Forbidden`, `NotFound`."""
         state = await self._visible(requester, room_id)
         event_id = state.get((event_type, state_key))
+        if event_id is None and event_type == MEMBER:
+            event_id = (await self._whole(requester, room_id)).get((event_type, state_key))
         stored = None if event_id is None else await self._events.get(event_id)
         if stored is None:
             raise NotFound("The room has no such state")
@@ -60,7 +71,7 @@ class RoomReading:
     ) -> bytes:
         """Member events, as a JSON array: those with `membership`, without those with `not_membership`; of now, or of
         when the token `at` was given. Raises `Forbidden`, `InvalidParam` for a token that is none."""
-        state = await self._visible(requester, room_id)
+        state = await self._whole(requester, room_id)
         if at:
             state = await self._state_at(room_id, at)
         found = await self._events.get_many(event_id for key, event_id in state.items() if key[0] == MEMBER)
@@ -72,9 +83,19 @@ class RoomReading:
         head = await self._heads.get(room_id)
         if head is None or (requester.user_id not in head.joined and requester.appservice is None):
             raise Forbidden("You are not joined to the room")
+        if self._partial is not None:
+            await self._partial.wait(room_id)
         async with self._database.read() as tx:
             rows = await memberships.joined_members(tx, head.room_nid)
         return {row.user_id: {"display_name": row.display_name, "avatar_url": row.avatar_url} for row in rows}
+
+    async def _whole(self, requester: "Requester", room_id: str) -> State:
+        """The state that the user may see, once all members are known."""
+        state = await self._visible(requester, room_id)
+        if self._partial is None or not self._partial.is_partial(room_id):
+            return state
+        await self._partial.wait(room_id)
+        return await self._visible(requester, room_id)
 
     async def _visible(self, requester: "Requester", room_id: str) -> State:
         """The state that the user may see."""

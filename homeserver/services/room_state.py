@@ -33,7 +33,8 @@ class RoomState:
         self._chains = chains
         self._nodes: BoundedCache[int, Snapshot] = BoundedCache(cache_size)
         self._states: BoundedCache[int, dict[StateKey, str]] = BoundedCache(_WHOLE_STATES)
-        self._after: BoundedCache[str, int] = BoundedCache(cache_size)
+        # event id → (the snapshot before it, the one after it): the former may become another one.
+        self._after: BoundedCache[str, tuple[int, int]] = BoundedCache(cache_size)
 
     # --- now
 
@@ -136,15 +137,15 @@ class RoomState:
         if stored.event.state_key is None or stored.rejected is not None:
             return before
         known = self._after.get(stored.event_id)
-        if known is not None:
-            return await self.snapshot(known, tx)
+        if known is not None and known[0] == before.snapshot_id:
+            return await self.snapshot(known[1], tx)
         after = self.extend(tx, stored.room_nid, before, {stored.event.key: (stored.event_id, stored.nid)})
-        self.note_after(tx, stored.event_id, after)
+        self.note_after(tx, stored.event_id, before, after)
         return after
 
-    def note_after(self, tx: Write, event_id: str, after: Snapshot) -> None:
+    def note_after(self, tx: Write, event_id: str, before: Snapshot, after: Snapshot) -> None:
         """Remember which snapshot is the state after an event, once it is committed."""
-        tx.after_commit(lambda: self._after.put(event_id, after.snapshot_id))
+        tx.after_commit(lambda: self._after.put(event_id, (before.snapshot_id, after.snapshot_id)))
 
     async def snapshot_before(self, tx: Write, draft: HeadDraft, prev_event_ids: Sequence[str]) -> Snapshot:
         """The state before an event that cites these, as a snapshot: resolved where they are several.

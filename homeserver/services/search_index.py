@@ -9,13 +9,16 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from typing import Any, Final
 
 from homeserver.core.search_words import words_of
+from homeserver.runtime.bus import Hint
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.events import Events, StoredEvent
+from homeserver.services.room_heads import WholeRoom
 from storage import profiles, user_directory
 from storage import search as storage
 from storage.database import Database, Write
 from storage.log_readers import ReadElsewhere, move_position, read_position
+from storage.streams import Stream
 
 FORWARDS: Final = "search index"
 BACKWARDS: Final = "search index of history"
@@ -40,10 +43,18 @@ class SearchIndex:
         self._suffix = ":" + server_name
         self._lock = asyncio.Lock()
         self._ends = (0, 0)
+        # Rooms all of whose members became known here.
+        self._whole: set[int] = set()
+        database.bus.subscribe(self._on_hints)
 
     def start(self) -> None:
         """Go on in the background."""
         self._tasks.loop("search index", self.catch_up, every_s=_EVERY_S, clock=self._clock)
+
+    def _on_hints(self, hints: Sequence[Hint]) -> None:
+        for hint in hints:
+            if hint.stream == Stream.CACHES and isinstance(hint.payload, WholeRoom):
+                self._whole.add(hint.payload.room_nid)
 
     async def be_fresh(self, patience_s: float) -> None:
         """Wait until what was committed before this call is indexed, but no longer than so many seconds."""
@@ -53,6 +64,8 @@ class SearchIndex:
     async def catch_up(self) -> None:
         """Index everything that was committed before this call."""
         async with self._lock:
+            while self._whole:
+                await self._index_members(self._whole.pop())
             async with self._database.read() as tx:
                 ends = await storage.log_ends(tx)
             if ends == self._ends:
@@ -109,8 +122,11 @@ class SearchIndex:
     async def _index_members_of(self, joins: Iterable[StoredEvent]) -> None:
         """A room that was joined on another server comes with members whose events have no place in the log."""
         for room_nid in {stored.room_nid for stored in joins}:
-            while user_ids := await self._members_without_entry(room_nid):
-                await self._database.write(_putting(await self._people(user_ids)))
+            await self._index_members(room_nid)
+
+    async def _index_members(self, room_nid: int) -> None:
+        while user_ids := await self._members_without_entry(room_nid):
+            await self._database.write(_putting(await self._people(user_ids)))
 
     async def _members_without_entry(self, room_nid: int) -> list[str]:
         async with self._database.read() as tx:

@@ -142,6 +142,7 @@ class ServedEvents:
 
     async def _state_before(self, origin: str, room_id: str, event_id: str) -> tuple[list[str], list[str]]:
         stored = await self._in_room(origin, room_id, event_id)
+        await self._require_members(room_id)
         state = await self._state.before(stored)
         if state is None:
             raise NotFound("The state before this event is not known here")
@@ -160,6 +161,11 @@ class ServedEvents:
         if left_at is None or any(one.position is not None and one.position > left_at for one in asked):
             raise Forbidden("Your server is not in the room")
         return head
+
+    async def _require_members(self, room_id: str) -> None:
+        head = await self._heads.get(room_id)
+        if head is not None and head.is_partial:
+            raise Forbidden("This server does not know all members of the room yet")
 
     async def _in_room(self, origin: str, room_id: str, event_id: str) -> StoredEvent:
         stored = await self._events.get(event_id)
@@ -188,6 +194,7 @@ class ServedEvents:
         visibility = visibility_of(None if setting is None else setting.shown.content)
         if visibility in ("shared", "world_readable"):
             return True
+        await self._require_members(event.room_id)
         return server_may_see_event(visibility, await self._memberships(stored, origin), origin, event)
 
     async def _memberships(self, stored: StoredEvent, server_name: str) -> list[tuple[str, str]]:

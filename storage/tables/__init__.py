@@ -60,6 +60,7 @@ from storage.tables.rooms import (
     current_state,
     invited_rooms_state,
     memberships,
+    partial_rooms,
     room_aliases,
     room_hosts,
     room_threads,
@@ -67,6 +68,7 @@ from storage.tables.rooms import (
     state_changes,
     state_deltas,
     state_snapshots,
+    told_states,
 )
 from storage.tables.search import directory_entries, search_documents
 from storage.tables.server import id_blocks, leases, log_readers, stream_position
@@ -117,10 +119,11 @@ __all__ = [
     "media_thumbnails",
     "memberships",
     "metadata",
+    "network_rooms",
     "one_time_keys",
     "openid_tokens",
-    "network_rooms",
     "outbound_edus",
+    "partial_rooms",
     "presence",
     "profiles",
     "push_exceptions",
@@ -150,6 +153,7 @@ __all__ = [
     "thread_subscriptions",
     "to_device",
     "to_device_seen",
+    "told_states",
     "transactions",
     "uia_sessions",
     "users",

@@ -114,3 +114,21 @@ room_aliases = Table(
     text("creator"),
     Index(None, "room_id"),
 )
+
+# Rooms that were joined without their members: how the state is got, and since when it is whole.
+partial_rooms = Table(
+    "partial_rooms",
+    metadata,
+    number("room_nid", key=True),
+    text("room_id"),
+    # The join that the state was not told of, and the servers that were said to be in the room: a JSON array, first
+    # the one that was joined through.
+    text("join_event_id"),
+    blob("servers"),
+    number("whole_at", null=True),
+)
+
+# While a room is partial: the state after events that are missing here, as other servers told it.
+told_states = Table(
+    "told_states", metadata, number("room_nid", key=True), text("event_id", key=True), number("snapshot_id")
+)

@@ -195,7 +195,9 @@ class Hearth:
             threads=ThreadPoolExecutor(1),
         )
         server = cls(network, name, base)
+        await server.reading.partial.load()
         await server.sender.start()
+        server.writing.resync.start()
         base.tasks.loop("undecided events", server.undecided.retry, every_s=5, clock=clock)
         return server
 
@@ -308,10 +310,13 @@ class Hearth:
         room_id, _ = await self.writing.create_room.create(_as(self.user(creator)), {"preset": "public_chat", **body})
         return room_id
 
-    async def join(self, localpart: str, room_id: str, *via: "Hearth") -> None:
+    async def join(self, localpart: str, room_id: str, *via: "Hearth", whole: bool = True) -> None:
+        """`whole`: wait until all members are known too."""
         await self.writing.membership.join(
             _as(self.user(localpart)), room_id, via=[server.name for server in via]
         )
+        if whole:
+            await self.reading.partial.wait(room_id)
 
     async def send(self, localpart: str, room_id: str, body: str) -> str:
         draft = EventDraft("m.room.message", self.user(localpart), {"body": body, "msgtype": "m.text"}, room_id)

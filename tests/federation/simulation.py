@@ -248,7 +248,7 @@ class History:
         head = await first.reading.heads.get(self.room_id)
         for user_id in sorted(() if head is None else head.joined):
             if user_id.endswith(":" + server.name):
-                await server.join(user_id[1:].partition(":")[0], self.room_id, first)
+                await server.join(user_id[1:].partition(":")[0], self.room_id, first, whole=False)
                 return
 
     async def observe(self) -> None:
@@ -341,7 +341,7 @@ class History:
 
     async def join(self, server: Hearth, localpart: str) -> None:
         via = self.world.servers[self.world.random.choice(SERVERS)]
-        await server.join(localpart, self.room_id, via)
+        await server.join(localpart, self.room_id, via, whole=False)
 
     async def redact(self, server: Hearth, localpart: str) -> None:
         head = await server.reading.heads.get(self.room_id)

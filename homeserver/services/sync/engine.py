@@ -15,6 +15,7 @@ from homeserver.core.tokens import SyncToken
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.account_data import AccountData, UserData
 from homeserver.services.notifier import Notifier
+from homeserver.services.partial_rooms import PartialRooms
 from homeserver.services.presence import Presence, PresenceState
 from homeserver.services.sync.answer import Answer
 from homeserver.services.sync.deliveries import Deliveries
@@ -48,6 +49,7 @@ class SyncEngine:
         tasks: Tasks,
         *,
         max_wait_s: float = 300.0,
+        partial: PartialRooms | None = None,
         deliveries: Deliveries | None = None,
     ) -> None:
         self._notifier = notifier
@@ -62,6 +64,7 @@ class SyncEngine:
         self._key_counts = key_counts
         self._tasks = tasks
         self._max_wait_s = max_wait_s
+        self._partial = partial
         self._deliveries = deliveries
         self._whole: dict[tuple[object, ...], asyncio.Task[bytes]] = {}
 
@@ -151,14 +154,15 @@ class SyncEngine:
     def _select(
         self, request: SyncRequest, user: SyncUser, data: UserData, upto: int, with_news: Sequence[str] | None
     ) -> Selection:
+        withheld = None if request.filter.room.state.lazy_load_members else self._partial
         if request.since is None:
-            return select_all(user, request, upto)
+            return select_all(user, request, upto, withheld)
         since = request.since
         # What was read may have grown since: memory has that part.
         news = [*(with_news or ()), *self._rooms.with_news(user, since.position)]
         news += self._typing.changed_since(since.ephemeral, user.joined)
         news += [row.room_id for row in data.changed(since.position, upto) if row.room_id]
-        return select_changed(user, request, upto, news)
+        return select_changed(user, request, upto, news, withheld)
 
     def _presence_since(self, request: SyncRequest) -> list[PresenceState] | None:
         """What changed; None where the client does not want to know."""

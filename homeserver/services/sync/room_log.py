@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from homeserver.runtime.bus import Hint
+from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.notifier import Notifier
 from storage import timeline
@@ -104,6 +105,8 @@ class RoomLogs:
         self._logs: OrderedDict[str, RoomLog] = OrderedDict()
         # The newest position of each room with news since `floor`, the newest room last.
         self._latest: OrderedDict[str, int] = OrderedDict()
+        # Rooms whose earlier events may look different since a position.
+        self._rewritten: BoundedCache[str, int] = BoundedCache(size)
         self.floor = notifier.position
         notifier.listeners.append(self._on_hints)
         notifier.on_reset.append(self._reset)
@@ -137,7 +140,9 @@ class RoomLogs:
             elif hint.stream == Stream.MEMBERSHIPS:
                 # A room that came from another server, whole: its log is read anew.
                 for key in hint.keys:
-                    self._logs.pop(key, None)
+                    if key.startswith("!"):
+                        self._logs.pop(key, None)
+                        self._rewritten.put(key, hint.position)
 
     def _reset(self) -> None:
         self._logs.clear()
@@ -150,7 +155,7 @@ class RoomLogs:
         for room_id, nid in room_nids.items():
             log = self._logs.get(room_id)
             if log is None:
-                log = self._logs[room_id] = RoomLog(room_id, upto, upto)
+                log = self._new(room_id, upto)
             if not _suffices(log, limit, since, upto):
                 lacking[nid] = room_id
         if lacking:
@@ -183,7 +188,7 @@ class RoomLogs:
         for nid, room_id in rooms.items():
             log = self._logs.get(room_id)
             if log is None:
-                log = self._logs[room_id] = RoomLog(room_id, upto, upto)
+                log = self._new(room_id, upto)
             if floors[nid] < log.floor:
                 log.prepend([stored[p.event_id] for p in places[nid] if p.event_id in stored], floors[nid])
             if after[nid] < log.changes_floor:
@@ -197,10 +202,15 @@ class RoomLogs:
         if len(self._latest) > 4 * self._size:
             _, self.floor = self._latest.popitem(last=False)
 
+    def _new(self, room_id: str, floor: int) -> RoomLog:
+        generation = self._rewritten.get(room_id) or 0
+        log = self._logs[room_id] = RoomLog(room_id, floor, floor, generation=generation)
+        return log
+
     def _append(self, room_id: str, stored: StoredEvent, position: int) -> None:
         log = self._logs.get(room_id)
         if log is None:
-            log = self._logs[room_id] = RoomLog(room_id, position - 1, position - 1)
+            log = self._new(room_id, position - 1)
             if len(self._logs) > self._size:
                 self._logs.popitem(last=False)
         log.append(stored, changes_by(stored))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from homeserver.services.partial_rooms import PartialRooms
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.room_view import Span
 from homeserver.services.sync.users import MembershipChange, SyncUser
@@ -41,8 +42,9 @@ class Selection:
     knocked: list[str] = field(default_factory=list)
 
 
-def select_all(user: SyncUser, request: SyncRequest, upto: int) -> Selection:
-    """Everything, for a client that knows nothing yet."""
+def select_all(user: SyncUser, request: SyncRequest, upto: int, withheld: PartialRooms | None = None) -> Selection:
+    """Everything, for a client that knows nothing yet. `withheld`: rooms that it is shown when all members are known,
+    as it does not load them lazily."""
     selection = Selection(upto)
     wanted = request.filter.room
     for room_id, membership in user.memberships.items():
@@ -50,6 +52,8 @@ def select_all(user: SyncUser, request: SyncRequest, upto: int) -> Selection:
             continue
         nid = user.nids[room_id]
         if membership == "join":
+            if withheld is not None and withheld.is_partial(room_id):
+                continue
             span = Span(0, upto, is_full=True, is_new=True)
             selection.joined.append(JoinedRoom(room_id, nid, span, user.joined[room_id]))
         elif membership == "invite":
@@ -62,8 +66,15 @@ def select_all(user: SyncUser, request: SyncRequest, upto: int) -> Selection:
     return selection
 
 
-def select_changed(user: SyncUser, request: SyncRequest, upto: int, with_news: Iterable[str]) -> Selection:
-    """What changed since the client's token. `with_news`: rooms of the user in which anything happened."""
+def select_changed(
+    user: SyncUser,
+    request: SyncRequest,
+    upto: int,
+    with_news: Iterable[str],
+    withheld: PartialRooms | None = None,
+) -> Selection:
+    """What changed since the client's token. `with_news`: rooms of the user in which anything happened. `withheld`: see
+    `select_all`."""
     selection = Selection(upto)
     since, wanted = request.after, request.filter.room
     changes = user.changes_between(since, upto)
@@ -72,12 +83,17 @@ def select_changed(user: SyncUser, request: SyncRequest, upto: int, with_news: I
             # That a room was left is told even where it is forgotten already: other devices could not know otherwise.
             _select_changed_membership(selection, user, room_id, told, since)
     candidates = user.joined if request.full_state else with_news
+    if withheld is not None:
+        candidates = (*candidates, *withheld.whole_since(since, user.joined))
     for room_id in dict.fromkeys(candidates):
         if room_id in changes and _is_new(changes[room_id]):
             continue
         if room_id in user.joined and wanted.allows_room(room_id):
-            span = Span(since, upto, is_full=request.full_state, is_new=False)
+            is_new = withheld is not None and withheld.became_whole(room_id, since)
+            span = Span(since, upto, is_full=request.full_state or is_new, is_new=is_new)
             selection.joined.append(JoinedRoom(room_id, user.nids[room_id], span, user.joined[room_id]))
+    if withheld is not None:
+        selection.joined = [room for room in selection.joined if not withheld.is_partial(room.room_id)]
     return selection
 
 

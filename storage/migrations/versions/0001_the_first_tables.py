@@ -471,6 +471,15 @@ def upgrade() -> None:
         op.f("ix_outbound_edus_destination_position"), "outbound_edus", ["destination", "position"], unique=False
     )
     op.create_table(
+        "partial_rooms",
+        sa.Column("room_nid", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("room_id", sa.Text(), nullable=False),
+        sa.Column("join_event_id", sa.Text(), nullable=False),
+        sa.Column("servers", sa.LargeBinary(), nullable=False),
+        sa.Column("whole_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.PrimaryKeyConstraint("room_nid", name=op.f("pk_partial_rooms")),
+    )
+    op.create_table(
         "presence",
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
@@ -768,6 +777,13 @@ def upgrade() -> None:
         sa.Column("message_id", sa.Text(), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("origin", "message_id", name=op.f("pk_to_device_seen")),
+    )
+    op.create_table(
+        "told_states",
+        sa.Column("room_nid", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("snapshot_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("room_nid", "event_id", name=op.f("pk_told_states")),
     )
     op.create_table(
         "transactions",

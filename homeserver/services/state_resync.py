@@ -1,0 +1,179 @@
+"""Reads the state of rooms that were joined without their members, in the background, until they are whole."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from federation.outbound.client import FederationClient
+from federation.outbound.failures import FederationError
+from homeserver.core.auth_errors import AuthError, MissingEvents
+from homeserver.core.events import Event, StateMap
+from homeserver.runtime.bus import Hint
+from homeserver.runtime.clock import Clock
+from homeserver.runtime.tasks import Tasks
+from homeserver.services.complete_room import CompleteRoom
+from homeserver.services.events import Events
+from homeserver.services.fetch_missing import FetchMissing
+from homeserver.services.partial_rooms import PartialRooms
+from homeserver.services.room_heads import PARTIAL, RoomHeads
+from homeserver.services.room_state import RoomState
+from storage import partial_rooms
+from storage.database import Database, Write
+from storage.leases import LeaseTaken, give_up_lease, take_lease
+from storage.partial_rooms import PartialRoom
+from storage.streams import Stream
+
+log = logging.getLogger(__name__)
+
+AT_ONCE: Final = 4
+SERVERS: Final = 20
+"""Servers asked in one round."""
+STEP_S: Final = 1.0
+FIRST_PAUSE_S: Final = 5.0
+LONGEST_PAUSE_S: Final = 600.0
+LEASE_MS: Final = 600_000
+
+
+class StateResync:
+    """One per process; a room is read by one process at a time, which holds a lease."""
+
+    def __init__(
+        self,
+        database: Database,
+        client: FederationClient,
+        heads: RoomHeads,
+        events: Events,
+        state: RoomState,
+        fetch: FetchMissing,
+        complete: CompleteRoom,
+        partial: PartialRooms,
+        clock: Clock,
+        tasks: Tasks,
+        *,
+        server_name: str,
+        process_name: str,
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._heads = heads
+        self._events = events
+        self._state = state
+        self._fetch = fetch
+        self._complete = complete
+        self._partial = partial
+        self._clock = clock
+        self._tasks = tasks
+        self._server_name = server_name
+        self._process_name = process_name
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._under_way: set[str] = set()
+        # Room id → (when it is tried again, the pause before that).
+        self._pauses: dict[str, tuple[float, float]] = {}
+
+    def start(self) -> None:
+        """Go on with what was begun before, and with every room that is joined from now on."""
+        self._database.bus.subscribe(self._on_hints)
+        self._tasks.start("partial rooms", self._look())
+        self._tasks.loop("partial rooms", self._step, every_s=STEP_S, clock=self._clock)
+
+    def _on_hints(self, hints: Sequence[Hint]) -> None:
+        for hint in hints:
+            if hint.stream == Stream.CACHES and any(key.startswith(PARTIAL) for key in hint.keys):
+                self._tasks.start("partial rooms", self._look())
+
+    async def _step(self) -> None:
+        if self._partial.are_any:
+            await self._look()
+
+    async def _look(self) -> None:
+        async with self._database.read() as tx:
+            rooms = await partial_rooms.partial_ones(tx)
+        now = self._clock.monotonic()
+        for room in rooms:
+            if room.room_id not in self._under_way and self._pauses.get(room.room_id, (now, 0.0))[0] <= now:
+                self._under_way.add(room.room_id)
+                self._tasks.start("state of a room", self._read(room))
+
+    async def _read(self, room: PartialRoom) -> None:
+        try:
+            async with self._slots:
+                head = await self._heads.get(room.room_id)
+                # Who has left the room does without: it goes on if somebody joins again.
+                if head is None or not head.hosts.get(self._server_name) or not await self._holds_lease(room):
+                    return
+                if await self._read_from_any(room, list(head.hosts)):
+                    self._pauses.pop(room.room_id, None)
+                else:
+                    self._pause(room)
+                await self._give_up_lease(room)
+        except Exception:
+            self._pause(room)
+            raise
+        finally:
+            self._under_way.discard(room.room_id)
+
+    async def _read_from_any(self, room: PartialRoom, hosts: Sequence[str]) -> bool:
+        """Whether the room is whole now, or another process's affair."""
+        join = await self._events.get(room.join_event_id)
+        if join is None:
+            return False
+        others = [name for name in dict.fromkeys((*room.servers, *hosts)) if name != self._server_name]
+        for server in sorted(others, key=self._client.is_failing)[:SERVERS]:
+            try:
+                states = await self._states(server, join.event)
+                await self._database.write(
+                    lambda tx, states=states: self._complete.complete(tx, room, states), rooms=(room.room_nid,)
+                )
+            except (FederationError, MissingEvents, AuthError) as error:
+                log.info("no state of %s from %s: %s", room.room_id, server, error)
+            else:
+                log.info("the state of %s is whole, as told by %s", room.room_id, server)
+                return True
+        return False
+
+    async def _states(self, server: str, join: Event) -> list[StateMap]:
+        """The states after the events that the join cites. Raises `FederationError`."""
+        try:
+            return await self._states_after(server, join)
+        except FederationError as error:
+            if error.kind not in ("refused", "malformed"):
+                raise
+            # Events from before the join need not be given to this server, though their state is.
+            log.info("%s does not give what the join to %s cites: %s", server, join.room_id, error)
+            return [await self._fetch.state_before(server, join)]
+
+    async def _states_after(self, server: str, join: Event) -> list[StateMap]:
+        found = await self._events.get_many(join.prev_events)
+        states: list[StateMap] = []
+        for event_id in dict.fromkeys(join.prev_events):
+            stored = found.get(event_id)
+            known = None if stored is None else await self._state.after(stored)
+            states.append(known if known is not None else await self._fetch.state_after(server, join, event_id))
+        return states
+
+    def _pause(self, room: PartialRoom) -> None:
+        _, last = self._pauses.get(room.room_id, (0.0, FIRST_PAUSE_S / 2))
+        pause = min(last * 2, LONGEST_PAUSE_S)
+        self._pauses[room.room_id] = (self._clock.monotonic() + pause, pause)
+
+    async def _holds_lease(self, room: PartialRoom) -> bool:
+        if not self._database.is_shared:
+            return True
+        name, holder, now = _lease(room), self._process_name, self._clock.now_ms()
+        try:
+            fence = await self._database.write(lambda tx: take_lease(tx, name, holder, now, LEASE_MS))
+        except LeaseTaken:
+            return False
+        return fence is not None
+
+    async def _give_up_lease(self, room: PartialRoom) -> None:
+        async def operation(tx: Write) -> None:
+            await give_up_lease(tx, _lease(room), self._process_name)
+
+        if self._database.is_shared:
+            await self._database.write(operation)
+
+
+def _lease(room: PartialRoom) -> str:
+    return f"state of room {room.room_nid}"

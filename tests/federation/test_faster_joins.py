@@ -1,0 +1,263 @@
+"""Rooms joined without their members: usable at once, and in the end the same as if they had been joined in full."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from random import Random
+
+import pytest
+from sqlalchemy import select
+
+from federation.outbound.failures import FederationError
+from federation.outbound.transport import Answer
+from homeserver.core.room_versions import ROOM_VERSIONS
+from homeserver.errors import MatrixError, NotFound
+from storage.tables import events, memberships, room_hosts
+from storage.tables import rooms as rooms_table
+from tests.federation.conftest import StartServer, Until
+from tests.federation.hearth import Hearth
+from tests.federation.network import Network, Sent
+
+MEMBER = "m.room.member"
+
+
+class Gate:
+    """Holds back what hs2 asks about the state of rooms."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.refuses: set[str] = set()
+        self.asked: list[str] = []
+
+    async def __call__(self, sent: Sent) -> Answer | None:
+        if sent.source == "hs2" and "/state_ids/" in sent.target:
+            self.asked.append(sent.destination)
+            await self.opened.wait()
+            if sent.destination in self.refuses:
+                raise FederationError("unreachable", sent.destination, "down")
+        return None
+
+
+@pytest.fixture
+async def gate(network: Network) -> AsyncIterator[Gate]:
+    gate = Gate()
+    network.interferences.append(gate)
+    yield gate
+    gate.opened.set()
+
+
+async def whole(server: Hearth, room_id: str, until: Until) -> None:
+    async def is_whole() -> bool:
+        return not server.reading.partial.is_partial(room_id)
+
+    await until(is_whole)
+
+
+async def facts(server: Hearth, room_id: str) -> dict[str, object]:
+    """Everything that two servers in a room have to agree on."""
+    head = await server.reading.heads.get(room_id)
+    assert head is not None
+    nid = head.room_nid
+    async with server.base.database.read() as tx:
+        members = await tx.fetch_all(select(memberships).where(memberships.c.room_nid == nid))
+        hosts = await tx.fetch_all(select(room_hosts).where(room_hosts.c.room_nid == nid))
+        row = await tx.fetch_one(select(rooms_table).where(rooms_table.c.room_nid == nid))
+    assert row is not None
+    return {
+        "state": await server.state(room_id),
+        "extremities": await server.extremities(room_id),
+        "members": {(m.user_id, m.membership, m.sender, m.display_name) for m in members},
+        "hosts": {(host.server_name, host.joined_count) for host in hosts},
+        "counts": (row.joined_count, row.invited_count),
+        "head": (head.joined, head.invited, head.hosts),
+    }
+
+
+async def judgements(server: Hearth, room_id: str) -> dict[str, str]:
+    """Every event of the timeline, and what the server thinks of it."""
+    head = await server.reading.heads.get(room_id)
+    assert head is not None
+    where = (events.c.room_nid == head.room_nid, events.c.outlier.is_(False))
+    async with server.base.database.read() as tx:
+        rows = await tx.fetch_all(select(events).where(*where))
+    return {
+        row.event_id: "rejected" if row.rejected else "soft-failed" if row.soft_failed else "accepted" for row in rows
+    }
+
+
+async def states_before(server: Hearth, event_ids: set[str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for event_id in event_ids:
+        stored = await server.event(event_id)
+        assert stored is not None
+        found[event_id] = await server.reading.state.before(stored)
+    return found
+
+
+async def test_a_room_can_be_read_and_written_to_before_its_members_are_known(
+    hs1: Hearth, hs2: Hearth, gate: Gate, until: Until
+) -> None:
+    room_id = await hs1.create_room("alice", name="the room")
+    await hs1.join("ann", room_id)
+    await hs2.join("bob", room_id, hs1, whole=False)
+    known = await hs2.state(room_id)
+    assert (MEMBER, "@bob:hs2") in known
+    assert (MEMBER, "@ann:hs1") not in known
+    said = await hs2.send("bob", room_id, "hello")
+    await until(lambda: hs1.has(said))
+    answer = await hs1.send("ann", room_id, "welcome")
+    await until(lambda: hs2.has(answer))
+    assert (MEMBER, "@ann:hs1") in await hs2.state(room_id)  # as her message says
+    gate.opened.set()
+    await whole(hs2, room_id, until)
+    assert await facts(hs2, room_id) == await facts(hs1, room_id)
+
+
+async def test_others_are_not_let_in_nor_told_the_state_before_it_is_known(
+    hs1: Hearth, hs2: Hearth, hs3: Hearth, gate: Gate
+) -> None:
+    room_id = await hs1.create_room("alice")
+    await hs2.join("bob", room_id, hs1, whole=False)
+    with pytest.raises(NotFound):
+        await hs3.join("carol", room_id, hs2)
+    join = (await hs2.state(room_id))[MEMBER, "@bob:hs2"]
+    with pytest.raises(FederationError) as caught:
+        await hs1.outside.client.state_ids("hs2", room_id, join)
+    assert caught.value.errcode == "M_FORBIDDEN"
+
+
+async def test_reading_the_state_goes_on_after_a_restart(
+    start: StartServer, hs1: Hearth, hs2: Hearth, gate: Gate, until: Until
+) -> None:
+    room_id = await hs1.create_room("alice")
+    await hs2.join("bob", room_id, hs1, whole=False)
+    await hs2.stop(kill=True)
+    gate.opened.set()
+    hs2 = await start("hs2")
+    await whole(hs2, room_id, until)
+    assert await facts(hs2, room_id) == await facts(hs1, room_id)
+
+
+async def test_other_servers_are_asked_where_the_one_joined_through_is_gone(
+    hs1: Hearth, hs2: Hearth, hs3: Hearth, gate: Gate, until: Until
+) -> None:
+    room_id = await hs1.create_room("alice")
+    await hs3.join("carol", room_id, hs1)
+    gate.refuses.add("hs1")
+    await hs2.join("bob", room_id, hs1, whole=False)
+
+    async def knows() -> bool:
+        return await hs3.membership(room_id, "@bob:hs2") == "join"
+
+    await until(knows)
+    gate.opened.set()
+    await whole(hs2, room_id, until)
+    assert gate.asked[:2] == ["hs1", "hs3"]
+    assert await facts(hs2, room_id) == await facts(hs3, room_id)
+
+
+async def test_who_leaves_meanwhile_can_come_back(hs1: Hearth, hs2: Hearth, gate: Gate, until: Until) -> None:
+    room_id = await hs1.create_room("alice")
+    await hs2.join("bob", room_id, hs1, whole=False)
+    await hs2.writing.membership.leave(hs2.as_user("bob"), room_id)
+
+    async def is_gone() -> bool:
+        return await hs1.membership(room_id, "@bob:hs2") == "leave"
+
+    await until(is_gone)
+    await hs1.send("alice", room_id, "while bob was away")
+    await hs2.join("bob", room_id, hs1, whole=False)
+    gate.opened.set()
+    await whole(hs2, room_id, until)
+    assert await facts(hs2, room_id) == await facts(hs1, room_id)
+
+
+async def test_servers_that_leave_no_members_out_are_joined_through_as_ever(hs1: Hearth, hs2: Hearth) -> None:
+    room_id = await hs1.create_room("alice")
+    hs2.writing.remote._faster_joins = False  # type: ignore[attr-defined]
+    await hs2.join("bob", room_id, hs1, whole=False)
+    assert not hs2.reading.partial.is_partial(room_id)
+    assert await facts(hs2, room_id) == await facts(hs1, room_id)
+
+
+SEEDS = range(1, 13)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_it_ends_as_if_the_room_had_been_joined_in_full(
+    start: StartServer, hs1: Hearth, hs2: Hearth, hs3: Hearth, gate: Gate, until: Until, seed: int
+) -> None:
+    """hs3 joins in full just before hs2 joins without members; random things happen; hs2 is restarted."""
+    random = Random(seed)
+    room_id, people = await _room(random, hs1, hs3)
+    await hs2.join("bob", room_id, random.choice((hs1, hs3)), whole=False)
+    joined = (await hs2.state(room_id))[MEMBER, "@bob:hs2"]
+    for _ in range(10):
+        await _something(random, room_id, people, hs2)
+        await asyncio.sleep(0)
+    hs2.network.servers.pop("hs2")
+    while hs2.answering:
+        await asyncio.sleep(0.001)
+    await hs2.stop(kill=random.random() < 0.5)
+    for _ in range(3):
+        await _something(random, room_id, people, None)
+    hs2 = await start("hs2")
+    for _ in range(10):
+        await _something(random, room_id, people, hs2)
+    gate.opened.set()
+    await whole(hs2, room_id, until)
+    last = await hs1.send("alice", room_id, "the end")
+    await until(lambda: hs2.has(last))
+
+    async def agree() -> bool:
+        return await facts(hs2, room_id) == await facts(hs1, room_id)
+
+    await until(agree)
+    ours, theirs = await judgements(hs2, room_id), await judgements(hs1, room_id)
+    assert joined in ours
+    assert all((theirs[event_id] == "rejected") == (what == "rejected") for event_id, what in ours.items())
+    assert await states_before(hs2, ours.keys()) == await states_before(hs1, ours.keys())
+
+
+async def _room(random: Random, hs1: Hearth, hs3: Hearth) -> tuple[str, list[tuple[Hearth, str]]]:
+    room_id = await hs1.create_room(
+        "alice",
+        room_version=random.choice(tuple(ROOM_VERSIONS)),
+        power_level_content_override={"users_default": 0, "events": {"m.room.topic": 0}},
+    )
+    people = [(hs1, name) for name in ("ann", "arthur", "agnes")] + [(hs3, name) for name in ("carol", "clare")]
+    for server, name in people:
+        await server.join(name, room_id, hs1)
+    levels = await hs1.reading.state.event(room_id, "m.room.power_levels")
+    assert levels is not None
+    some = {"@ann:hs1": 50, "@carol:hs3": 50}
+    users = {**levels.event.content.get("users", {}), **some}
+    await hs1.set_state("alice", room_id, "m.room.power_levels", {**levels.event.content, "users": users})
+    return room_id, [(hs1, "alice"), *people]
+
+
+async def _something(random: Random, room_id: str, people: list[tuple[Hearth, str]], hs2: Hearth | None) -> None:
+    everybody = [*people, *([(hs2, "bob")] if hs2 is not None else [])]
+    server, name = random.choice(everybody)
+    target, victim = random.choice(people[1:])
+    membership, who = server.writing.membership, server.as_user(name)
+    try:
+        match random.choice(("say", "say", "topic", "ban", "unban", "kick", "leave", "join", "join", "name")):
+            case "say":
+                await server.send(name, room_id, str(random.random()))
+            case "topic":
+                await server.set_state(name, room_id, "m.room.topic", {"topic": str(random.random())})
+            case "ban":
+                await membership.ban(who, room_id, target.user(victim))
+            case "unban":
+                await membership.unban(who, room_id, target.user(victim))
+            case "kick":
+                await membership.kick(who, room_id, target.user(victim))
+            case "leave" if (server, name) in people[1:3]:
+                await membership.leave(who, room_id)
+            case "join":
+                await target.join(victim, room_id, people[0][0], whole=False)
+            case _:
+                content = {"membership": "join", "displayname": "x"}
+                await server.set_state(name, room_id, MEMBER, content, server.user(name))
+    except MatrixError:
+        pass  # not everybody may do everything
