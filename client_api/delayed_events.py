@@ -27,7 +27,15 @@ class DelayedEventHandlers:
         return {"delay_id": await self._delayed.schedule(request.user, wanted)}
 
     async def scheduled(self, request: Request) -> dict[str, Any]:
-        return {"delayed_events": await self._delayed.all_of(request.user.user_id)}
+        """As the proposal has it, and (`scheduled`, `finalised`) as an earlier draft that clients still read."""
+        user_id, status = request.user.user_id, request.query.choice("status", ("scheduled", "finalised"))
+        wanted = set(request.query.all("delay_id"))
+        scheduled = await self._delayed.all_of(user_id) if status != "finalised" else []
+        finalised = await self._delayed.finalised_of(user_id) if status != "scheduled" else []
+        if wanted:
+            scheduled = [one for one in scheduled if one["delay_id"] in wanted]
+            finalised = [one for one in finalised if one["delayed_event"]["delay_id"] in wanted]
+        return {"delayed_events": scheduled, "scheduled": scheduled, "finalised": finalised}
 
     async def one(self, request: Request) -> dict[str, Any]:
         return await self._delayed.one_of(request.user.user_id, request.path["delayId"])

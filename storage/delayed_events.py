@@ -53,6 +53,13 @@ async def scheduled_by(tx: Read, user_id: str) -> list[DelayedEvent]:
     return [DelayedEvent(*row) for row in rows]
 
 
+async def finalised_of(tx: Read, user_id: str, limit: int) -> list[DelayedEvent]:
+    """What a user had scheduled, the newest `limit` of what is settled, the newest first."""
+    statement = select(*_COLUMNS).where(_TABLE.user_id == user_id, _TABLE.send_at.is_(None))
+    rows = await tx.fetch_all(statement.order_by(_TABLE.finalised_at.desc(), _TABLE.delay_id).limit(limit))
+    return [DelayedEvent(*row) for row in rows]
+
+
 async def count_of(tx: Read, user_id: str) -> tuple[int, int | None]:
     """How many events a user has scheduled, and when the next of them will be sent."""
     statement = select(func.count(), func.min(_TABLE.send_at))

@@ -26,6 +26,7 @@ from storage.streams import Stream
 
 HINT: Final = "delayed_events:"
 """Before the time (ms) at which something newly scheduled is to be sent, in hints of `Stream.CACHES`."""
+_FINALISED: Final = 100
 SUPERSEDED: Final = {"errcode": "M_UNKNOWN", "error": "Somebody else changed the state that the event was to change"}
 
 
@@ -135,6 +136,12 @@ class DelayedEvents:
         current = [await self._looked_at(event) for event in found]
         return [_shown(event) for event in current if event.send_at is not None]
 
+    async def finalised_of(self, user_id: str) -> list[dict[str, Any]]:
+        """What became of the user's delayed events, the newest first, as earlier drafts of the proposal show it."""
+        async with self._database.read() as tx:
+            found = await storage.finalised_of(tx, user_id, _FINALISED)
+        return [_outcome(event) for event in found]
+
     async def one_of(self, user_id: str, delay_id: str) -> dict[str, Any]:
         """One of the user's, scheduled or finalised lately. Raises NotFound."""
         event = await self._require(delay_id)
@@ -214,6 +221,17 @@ async def is_superseded(event: DelayedEvent, heads: RoomHeads, events: Events) -
         return False
     stored = await events.get(current)
     return stored is not None and stored.event.sender != event.user_id
+
+
+def _outcome(event: DelayedEvent) -> dict[str, Any]:
+    settled = _shown(event)
+    optional = {name: settled.pop(name) for name in ("error", "event_id") if name in settled}
+    at = settled.pop("finalised_ts", 0)
+    reason = "error" if "error" in optional else "action"
+    if "event_id" in optional and at >= event.scheduled_at + event.delay_ms:
+        reason = "delay"
+    outcome = "send" if "event_id" in optional else "cancel"
+    return {"delayed_event": settled, "outcome": outcome, "reason": reason, "origin_server_ts": at, **optional}
 
 
 def _shown(event: DelayedEvent) -> dict[str, Any]:

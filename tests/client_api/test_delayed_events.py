@@ -189,6 +189,23 @@ async def test_what_a_closed_account_had_scheduled_is_not_sent(site: WholeSite) 
     assert await site.error("POST", f"{EVENTS}/{delay_id}/send", {}, by=None) == (403, "M_USER_DEACTIVATED")
 
 
+async def test_clients_of_an_earlier_draft_find_what_became_of_events(site: WholeSite) -> None:
+    room = await site.room()
+    ids = [await send(site, room, 1000, f"t{number}") for number in range(3)]
+    await manage(site, ids[0], "cancel")
+    site.clock.advance(0.5)
+    await manage(site, ids[1], "send")
+    answer = await site.ok("GET", EVENTS)
+    assert [one["delay_id"] for one in answer["scheduled"]] == [ids[2]]
+    shown = [(one["delayed_event"]["delay_id"], one["outcome"], one["reason"]) for one in answer["finalised"]]
+    assert shown == [(ids[1], "send", "action"), (ids[0], "cancel", "action")]
+    site.clock.advance(1)
+    sent = await settled(site, ids[2])
+    (last,) = (await site.ok("GET", f"{EVENTS}?status=finalised&delay_id={ids[2]}"))["finalised"]
+    assert (last["outcome"], last["reason"], last["event_id"]) == ("send", "delay", sent["event_id"])
+    assert await site.error("GET", f"{EVENTS}?status=x") == (400, "M_INVALID_PARAM")
+
+
 @pytest.mark.parametrize("action", ["cancel", "restart", "send"])
 async def test_nothing_is_done_to_what_does_not_exist(site: WholeSite, action: str) -> None:
     assert await site.error("POST", f"{EVENTS}/abc/{action}", {}, by=None) == (404, "M_NOT_FOUND")
