@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from storage.database import Read, Write
 from storage.tables import access_tokens, devices, login_tokens, openid_tokens, refresh_tokens, users
@@ -38,30 +38,33 @@ class RefreshTokenRow:
     next_token_id: int | None
 
 
+# Looked for at the first request of every session: putting the statement together would cost more than running it.
+_SESSION = (
+    select(
+        access_tokens.c.user_id,
+        access_tokens.c.device_id,
+        access_tokens.c.expires_at,
+        access_tokens.c.refresh_token_id,
+        users.c.is_admin,
+        users.c.is_guest,
+        users.c.appservice_id,
+        users.c.deactivated,
+        users.c.locked,
+        users.c.suspended,
+        devices.c.last_seen_at,
+    )
+    .join(users, users.c.user_id == access_tokens.c.user_id)
+    .outerjoin(
+        devices,
+        (devices.c.user_id == access_tokens.c.user_id) & (devices.c.device_id == access_tokens.c.device_id),
+    )
+    .where(access_tokens.c.token_hash == bindparam("token_hash"))
+)
+
+
 async def session_of(tx: Read, token_hash: bytes) -> SessionRow | None:
     """Whose access token this is; expired ones are found too."""
-    statement = (
-        select(
-            access_tokens.c.user_id,
-            access_tokens.c.device_id,
-            access_tokens.c.expires_at,
-            access_tokens.c.refresh_token_id,
-            users.c.is_admin,
-            users.c.is_guest,
-            users.c.appservice_id,
-            users.c.deactivated,
-            users.c.locked,
-            users.c.suspended,
-            devices.c.last_seen_at,
-        )
-        .join(users, users.c.user_id == access_tokens.c.user_id)
-        .outerjoin(
-            devices,
-            (devices.c.user_id == access_tokens.c.user_id) & (devices.c.device_id == access_tokens.c.device_id),
-        )
-        .where(access_tokens.c.token_hash == token_hash)
-    )
-    row = await tx.fetch_one(statement)
+    row = await tx.fetch_one(_SESSION.params(token_hash=token_hash))
     return None if row is None else SessionRow(*row)
 
 
