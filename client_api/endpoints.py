@@ -11,6 +11,7 @@ from client_api.tables.extras import EXTRAS
 from client_api.tables.features import FEATURES
 from client_api.tables.keys import KEYS
 from client_api.tables.media import MEDIA
+from client_api.tables.operator import OPERATOR
 from client_api.tables.relations import RELATIONS
 from client_api.tables.rooms import ROOMS
 from client_api.tables.sign_on import SIGN_ON
@@ -37,4 +38,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *THIRD_PARTY_IDS,
     *SOCKETS,
     *SIGN_ON,
+    *OPERATOR,
 )

@@ -49,6 +49,8 @@ def fail(message: str, status: int = 1) -> Never:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from homeserver.cli_operator import add_commands
+
     parser = argparse.ArgumentParser(
         prog="hearth",
         description="Hearth, a Matrix homeserver.",
@@ -71,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("name", metavar="NAME", help="user name, such as alice")
     add.add_argument("--admin", action="store_true", help="the user administers this server")
     add.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+
+    add_commands(commands, user_commands, _command)
 
     doctor = _command(commands, "doctor", "check the config, the key, the database and the ports", _doctor)
     doctor.set_defaults(run=_doctor)

@@ -12,7 +12,7 @@ from homeserver.errors import MatrixError
 def add(config: Config, name: str, admin: bool, password_stdin: bool) -> int:
     """Make an account. `name` is a user name, or a whole user id of this server."""
     localpart = _localpart(config, name)
-    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else _ask()
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else ask_password()
     if len(password) < config.registration.min_password_length:
         fail(f"The password needs at least {config.registration.min_password_length} characters.")
     from homeserver.app import add_user
@@ -34,7 +34,8 @@ def _localpart(config: Config, name: str) -> str:
     return name
 
 
-def _ask() -> str:
+def ask_password() -> str:
+    """Twice, at the terminal."""
     if not sys.stdin.isatty():
         fail("There is no terminal to ask for the password at: use --password-stdin.")
     password = getpass.getpass("Password: ")

@@ -93,6 +93,29 @@ async def release(tx: Write, token: str, *, used: bool) -> None:
     await tx.execute(update(table).where(table.c.token == token, table.c.pending > 0).values(**values))
 
 
+@dataclass(frozen=True, slots=True)
+class RegistrationToken:
+    """`pending`: how many are registering with it now; `expires_at` in ms since the epoch."""
+
+    token: str
+    uses_allowed: int | None
+    pending: int
+    completed: int
+    expires_at: int | None
+
+
+async def registration_tokens_of_all(tx: Read) -> list[RegistrationToken]:
+    """Every token there is, used up ones too."""
+    columns = (registration_tokens.c[name] for name in RegistrationToken.__slots__)
+    rows = await tx.fetch_all(select(*columns).order_by(registration_tokens.c.token))
+    return [RegistrationToken(*row) for row in rows]
+
+
+async def remove_registration_token(tx: Write, token: str) -> bool:
+    """Nobody can register with it any more; False where there is none."""
+    return bool(await tx.execute(delete(registration_tokens).where(registration_tokens.c.token == token)))
+
+
 async def put_registration_token(
     tx: Write, token: str, *, uses_allowed: int | None = None, expires_at: int | None = None
 ) -> None:

@@ -98,6 +98,17 @@ async def set_admin(tx: Write, user_id: str, is_admin: bool) -> bool:
     return bool(await tx.execute(update(users).where(users.c.user_id == user_id).values(is_admin=is_admin)))
 
 
+async def set_erased(tx: Write, user_id: str) -> bool:
+    """Others should forget about a closed account. False where there is no such account."""
+    return bool(await tx.execute(update(users).where(users.c.user_id == user_id).values(erased=True)))
+
+
+async def listed(tx: Read, after: str, limit: int) -> list[UserRow]:
+    """Accounts in the order of their user ids, from beyond one on."""
+    statement = select(*_COLUMNS).where(users.c.user_id > after).order_by(users.c.user_id).limit(limit)
+    return [UserRow(*row) for row in await tx.fetch_all(statement)]
+
+
 async def existing(tx: Read, user_ids: Sequence[str]) -> set[str]:
     """Those of the user ids that have an account which was not deactivated."""
     statement = select(users.c.user_id).where(users.c.user_id.in_(user_ids), users.c.deactivated.is_(False))

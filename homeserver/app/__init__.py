@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import signal
+from typing import Any
 
 from homeserver.app.accounts import build_accounts
 from homeserver.app.foundation import lay_foundation
@@ -45,6 +46,17 @@ async def add_user(config: Config, localpart: str, password: str, admin: bool) -
     base = await lay_foundation(config, None)
     try:
         await build_accounts(base, look_outside(base)).accounts.create(localpart, password, is_admin=admin)
+    finally:
+        await base.close()
+
+
+async def perform_order(config: Config, order: str, arguments: dict[str, Any]) -> Any:
+    """Do what the operator orders, where no server runs that could. Raises MatrixError."""
+    base = await lay_foundation(config, None)
+    try:
+        server = Server(base)
+        await server.reading.push_actions.load()
+        return await server.operator.perform(order, arguments)
     finally:
         await base.close()
 

@@ -15,6 +15,7 @@ from client_api.login import LoginHandlers
 from client_api.media import MediaHandlers
 from client_api.membership import MembershipHandlers
 from client_api.messages import MessageHandlers
+from client_api.operator import OperatorHandlers
 from client_api.profiles import ProfileHandlers
 from client_api.push_rules import PushRulesHandlers
 from client_api.rooms import RoomHandlers
@@ -49,6 +50,7 @@ from homeserver.app.features import build_features
 from homeserver.app.federation import build_federation
 from homeserver.app.foundation import Foundation
 from homeserver.app.media import build_media
+from homeserver.app.operator import build_operator, operator_access
 from homeserver.app.outside import look_outside
 from homeserver.app.relations import build_relations
 from homeserver.app.rooms import build_public_rooms, build_reading, build_writing
@@ -78,6 +80,7 @@ class Server:
         limiter = self._limiter = RateLimiter(config.rate_limits, base.clock)
         self.accounts = build_accounts(base, self.outside, limiter)
         self.sign_on = build_sign_on(base, self.accounts)
+        self.operator = build_operator(base, self.accounts.accounts)
         self.reading = build_reading(base)
         self.writing = build_writing(base, self.outside, self.reading, self.accounts.profiles)
         self.accounts.profiles.member_updates = self.writing.membership
@@ -201,6 +204,7 @@ class Server:
         return [
             *self.extras.handlers,
             *self.sign_on.handlers,
+            OperatorHandlers(operator_access(base), self.operator),
             *self.relations.client_handlers,
             *self.features.handlers,
             *self.relations.client_handlers,

@@ -182,7 +182,13 @@ class Accounts:
 
         https://spec.matrix.org/v1.19/client-server-api/#account-deactivation
         """
+        await self._close(user_id, erase=erase)
+        if self._tasks is None:
+            await self.departures.leave_all(user_id)
+        else:
+            self._tasks.start(f"{user_id} leaves", self.departures.leave_all(user_id))
 
+    async def _close(self, user_id: str, *, erase: bool) -> None:
         async def operation(tx: Write) -> None:
             if not await users.deactivate(tx, user_id, erase=erase):
                 raise Forbidden("The account has been deactivated already")
@@ -193,10 +199,6 @@ class Accounts:
             await forget_email_pushers(tx, user_id)
 
         await self._database.write(operation)
-        if self._tasks is None:
-            await self.departures.leave_all(user_id)
-        else:
-            self._tasks.start(f"{user_id} leaves", self.departures.leave_all(user_id))
 
     # --- what administrators do (client-server-api §Server administration)
 
@@ -220,7 +222,47 @@ class Accounts:
         user = await self.flags(requester, user_id)
         if user_id == requester.user_id or user.is_admin:
             raise Forbidden("Administrators cannot be locked or suspended")
+        await self._store_flag(user_id, set_flag, value)
 
+    # --- what the operator does, who may do everything
+
+    async def put_locked(self, user_id: str, locked: bool) -> None:
+        """Lock any account, or unlock it. Raises NotFound."""
+        await self.require(user_id)
+        await self._store_flag(user_id, users.set_locked, locked)
+
+    async def put_suspended(self, user_id: str, suspended: bool) -> None:
+        """Suspend any account, or end that. Raises NotFound."""
+        await self.require(user_id)
+        await self._store_flag(user_id, users.set_suspended, suspended)
+
+    async def put_admin(self, user_id: str, is_admin: bool) -> None:
+        """Let somebody administer this server, or no longer. Raises NotFound."""
+        await self.require(user_id)
+        await self._store_flag(user_id, users.set_admin, is_admin)
+
+    async def close(self, user_id: str, *, erase: bool) -> None:
+        """Deactivate an account, and wait until it has left its rooms; one that is closed can still be erased.
+
+        Raises NotFound, Forbidden.
+        """
+        user = await self.require(user_id)
+        if not user.deactivated:
+            await self._close(user_id, erase=erase)
+        elif erase and not user.erased:
+            await self._database.write(lambda tx: users.set_erased(tx, user_id))
+        else:
+            raise Forbidden("The account has been deactivated already")
+        await self.departures.leave_all(user_id)
+
+    async def list_after(self, user_id: str, limit: int) -> list[UserRow]:
+        """Accounts in the order of their user ids, from beyond one on; closed ones too."""
+        async with self._database.read() as tx:
+            return await users.listed(tx, user_id, limit)
+
+    async def _store_flag(
+        self, user_id: str, set_flag: Callable[[Write, str, bool], Awaitable[Any]], value: bool
+    ) -> None:
         async def operation(tx: Write) -> None:
             await set_flag(tx, user_id, value)
             sessions_changed(tx, user_id)
