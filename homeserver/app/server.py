@@ -246,7 +246,7 @@ class Server:
                 writing.membership,
                 writing.directory,
                 self.delayed_events.service,
-                LongTexts(self.media.uploads),
+                LongTexts(self.media.uploads) if config.rooms.long_texts else None,
             ),
             DelayedEventHandlers(self.delayed_events.service),
             DirectoryHandlers(

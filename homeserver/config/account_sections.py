@@ -112,6 +112,9 @@ class Rooms:
         30 * 86_400, "By how long users may have the server delay events that they send; 0: no event is delayed."
     )
     max_delayed_events: int = option(100, "How many delayed events a user may have waiting.", minimum=0)
+    long_texts: bool = option(
+        True, "Texts that are too long for an event are stored whole as a file, and their beginning is sent."
+    )
     delivered_receipts_up_to: int = option(
         20,
         "Clients that ask for it are told what has arrived at devices of others, in rooms of at most so many members; "

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from homeserver.config.account_sections import Rooms
 from tests.client_api.whole_site import WholeSite, user, whole_site
 
 TOO_LARGE = (413, "M_TOO_LARGE")
@@ -105,3 +106,10 @@ async def test_what_is_too_large_otherwise_is_refused(site: WholeSite) -> None:
     assert await site.error("PUT", messages + "3", junk) == TOO_LARGE
     encrypted = f"/rooms/{quote(room)}/send/m.room.encrypted/4"
     assert await site.error("PUT", encrypted, {"ciphertext": "x" * 70_000}) == TOO_LARGE
+
+
+async def test_long_texts_are_refused_where_it_is_switched_off(database_url: str, tmp_path: Path) -> None:
+    async with whole_site(database_url, tmp_path, rooms=Rooms(long_texts=False)) as site:
+        room = await site.room()
+        body = {"msgtype": "m.text", "body": text_of(70_000)}
+        assert await site.error("PUT", f"/rooms/{quote(room)}/send/m.room.message/1", body) == TOO_LARGE

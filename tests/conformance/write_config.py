@@ -42,7 +42,8 @@ def config_from(environment: dict[str, str]) -> dict[str, Any]:
         },
         "passwords": {"memory_kib": 1024, "iterations": 1},  # as cheap as other servers' are made for tests
         "rate_limits": {"enabled": False},
-        "rooms": {"public_directory_needs_login": False},
+        # Suites want to see that an event that is too large is refused.
+        "rooms": {"public_directory_needs_login": False, "long_texts": False},
         "federation": {
             "allow_private_addresses": True,
             "ca_files": [os.path.abspath(authority)] if authority else [],
