@@ -39,7 +39,7 @@ class DirectoryHandlers:
         return {"visibility": "public" if is_public else "private"}
 
     async def set_visibility(self, request: Request) -> dict[str, Any]:
-        visibility = request.body.get("visibility", "public")
+        visibility = request.given("visibility", "public")
         if visibility not in ("public", "private"):
             raise InvalidParam("visibility is neither public nor private")
         await self._directory.set_public(request.user, request.path["roomId"], visibility == "public")

@@ -23,7 +23,7 @@ class EphemeralHandlers:
         require_own(request)
         user_id, room_id = request.user.user_id, request.path["roomId"]
         await self._read_markers.require_joined(user_id, room_id)
-        timeout_ms = int(request.body.get("timeout", DEFAULT_TIMEOUT_MS))
+        timeout_ms = int(request.given("timeout", DEFAULT_TIMEOUT_MS))
         self._typing.set(user_id, room_id, request.body["typing"], timeout_ms)
         self._presence.active(user_id)
         return {}

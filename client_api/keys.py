@@ -67,7 +67,9 @@ class KeyHandlers:
 
 
 def _timeout_of(body: dict[str, Any]) -> int:
-    timeout = body.get("timeout", DEFAULT_TIMEOUT_MS)
+    timeout = body.get("timeout")
+    if timeout is None:
+        return DEFAULT_TIMEOUT_MS
     if timeout < 0:
         raise InvalidParam("The timeout cannot be negative")
     return int(min(timeout, MAX_TIMEOUT_MS))

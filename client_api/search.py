@@ -24,5 +24,5 @@ class SearchHandlers:
 
     async def users(self, request: Request) -> dict[str, Any]:
         """Search people."""
-        limit = int(request.body.get("limit", DEFAULT_LIMIT))
+        limit = int(request.given("limit", DEFAULT_LIMIT))
         return await self._directory.search(request.user.user_id, request.body["search_term"], limit)

@@ -13,8 +13,8 @@ class UpgradeHandlers:
         self._upgrade_room = upgrade_room
 
     async def upgrade(self, request: Request) -> dict[str, Any]:
-        body = request.body
+        creators = request.given("additional_creators", ())
         new_id = await self._upgrade_room.upgrade(
-            request.user, request.path["roomId"], body["new_version"], body.get("additional_creators", ())
+            request.user, request.path["roomId"], request.body["new_version"], creators
         )
         return {"replacement_room": new_id}

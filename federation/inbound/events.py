@@ -39,6 +39,6 @@ class EventHandlers:
             request.path["roomId"],
             earliest=body["earliest_events"],
             latest=body["latest_events"][:20],
-            limit=body.get("limit", 10),
-            min_depth=body.get("min_depth", 0),
+            limit=request.given("limit", 10),
+            min_depth=request.given("min_depth", 0),
         )

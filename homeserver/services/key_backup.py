@@ -51,7 +51,7 @@ class KeyBackups:
 
     async def update(self, user_id: str, version: str, body: Mapping[str, Any]) -> None:
         """Change a backup's `auth_data`, and nothing else. Raises NotFound, InvalidParam."""
-        if body.get("version", version) != version:
+        if body.get("version") not in (None, version):
             raise InvalidParam("The version in the body is not the one in the path")
 
         async def operation(tx: Write) -> None:

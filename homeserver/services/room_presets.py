@@ -162,7 +162,9 @@ def _initial_state(events: list[Any]) -> dict[StateKey, dict[str, Any]]:
     for event in events:
         if not isinstance(event, dict):
             raise BadJson("initial_state must hold objects")
-        event_type, state_key, content = event.get("type"), event.get("state_key", ""), event.get("content")
+        event_type, state_key, content = event.get("type"), event.get("state_key"), event.get("content")
+        if state_key is None:
+            state_key = ""
         if not isinstance(event_type, str) or not isinstance(state_key, str) or not isinstance(content, dict):
             raise BadJson("Events of initial_state need a type, a state_key and a content")
         if event_type in ("m.room.create", "m.room.member"):

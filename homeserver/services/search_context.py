@@ -33,10 +33,9 @@ class ContextWish:
         """The `event_context` of a search; None where none is wanted."""
         if body is None:
             return None
-        before, after = (
-            max(0, min(int(body.get(name, _DEFAULT)), _MAX)) for name in ("before_limit", "after_limit")
-        )
-        return cls(before, after, bool(body.get("include_profile", False)))
+        given = (body.get(name) for name in ("before_limit", "after_limit"))
+        before, after = (_DEFAULT if limit is None else max(0, min(int(limit), _MAX)) for limit in given)
+        return cls(before, after, bool(body.get("include_profile")))
 
 
 class SearchContexts:

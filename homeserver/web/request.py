@@ -148,6 +148,11 @@ class Request:
         self.client_ip = ""
         self.user_agent = ""
 
+    def given(self, name: str, default: D) -> Any | D:
+        """A property of the body, or `default` where it is left out, or null, which is the same."""
+        value = self.body.get(name)
+        return default if value is None else value
+
     @property
     def user(self) -> "Requester":
         """The requester, where the row's auth kind guarantees that there is one."""

@@ -1,22 +1,14 @@
 """What another server asks of a whole one: the tests of federation replace parts that these endpoints speak for."""
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import pytest
-from yarl import URL
 
-from federation.outbound.reachability import Reachability
-from federation.outbound.requests import Allowed, SignedRequests
-from federation.outbound.transport import Answer
-from homeserver.runtime.clock import FrozenClock
-from homeserver.runtime.random import SeededRandomness
-from tests.client_api.whole_site import SERVER_NAME, WholeSite, user, whole_site
-from tests.federation.hearth import Hearth
-from tests.federation.network import Network
+from tests.client_api.whole_site import SERVER_NAME, user
+from tests.federation.visited import Visited, visited_site
 from tests.services.keys_world import device_keys, one_time_key
 from tests.services.media_world import picture
 
@@ -24,40 +16,10 @@ V1 = "/_matrix/federation/v1"
 ALICE = user("alice")
 
 
-@dataclass
-class Visited:
-    """A whole server, and another one that asks it things."""
-
-    site: WholeSite
-    guest: Hearth
-    requests: SignedRequests
-
-    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None, **query: Any) -> Any:
-        """The JSON of the answer to a signed request."""
-        target = path + (f"?{urlencode(query, quote_via=quote)}" if query else "")
-        return await self.requests.json(SERVER_NAME, method, target, body)
-
-
 @pytest.fixture
 async def visited(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Visited]:
-    network, clock = Network(), FrozenClock()
-    async with whole_site(sqlite_url, tmp_path, transport=network.transport(SERVER_NAME)) as site:
-
-        async def serve(method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-            url = URL(site.url + target, encoded=True)
-            async with site.client.request(method, url, headers=dict(headers), data=body) as response:
-                return Answer(response.status, dict(response.headers), await response.read())
-
-        network.servers[SERVER_NAME] = serve
-        guest = await Hearth.start(network, "guest.test", tmp_path, clock)
-        requests = SignedRequests(
-            network.transport(guest.name), Reachability(clock, SeededRandomness(1), retry_min_s=1, retry_max_s=1),
-            guest.name, guest.base.signing_key, timeout_s=30, is_allowed=Allowed(None, ()),
-        )  # fmt: skip
-        try:
-            yield Visited(site, guest, requests)
-        finally:
-            await guest.stop()
+    async with visited_site(sqlite_url, tmp_path) as running:
+        yield running
 
 
 async def test_server_tells_what_it_is_and_its_keys(visited: Visited) -> None:
@@ -125,7 +87,8 @@ async def test_rooms_are_joined_and_read(visited: Visited) -> None:
     at = await visited.ask("GET", f"{V1}/timestamp_to_event/{quote(room_id)}", ts=site.clock.now_ms(), dir="b")
     assert at["event_id"]
     missing = {"earliest_events": [], "latest_events": [said], "limit": 5, "min_depth": 0}
-    assert (await visited.ask("POST", f"{V1}/get_missing_events/{quote(room_id)}", missing))["events"] != []
+    for body in (missing, {**missing, "limit": None, "min_depth": None}):
+        assert (await visited.ask("POST", f"{V1}/get_missing_events/{quote(room_id)}", body))["events"] != []
 
 
 async def test_people_of_both_servers_invite_knock_and_leave(visited: Visited) -> None:

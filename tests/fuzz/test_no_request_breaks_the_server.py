@@ -21,6 +21,7 @@ SEED = int(os.environ.get("HEARTH_FUZZ_SEED") or random.SystemRandom().randrange
 _ENDS_THE_SESSION = {"logout", "logout_all", "deactivateAccount", "deleteDevice", "deleteDevices", "changePassword"}
 # Statuses that the specification gives to requests that were well formed: another server could not be reached.
 _HONEST = {502, 504}
+_ERRCODES = ("M_", "ORG.MATRIX.MSC", "IO.ELEMENT.MSC")
 # People look at these: what is wrong is said in a page.
 _PAGES = {"authFallback", "authFallbackPage", "redirectToSSO", "redirectToIdP", "unsubscribe", "unsubscribePage"}
 
@@ -50,7 +51,7 @@ def complaint(endpoint: Endpoint, attempt: Attempt, status: int, content: bytes)
             body = json.loads(content)
         except ValueError:
             return what
-        if "flows" not in body and not (body.get("errcode", "").startswith("M_") and body.get("error")):
+        if "flows" not in body and not (body.get("errcode", "").startswith(_ERRCODES) and body.get("error")):
             return what
     return None
 
