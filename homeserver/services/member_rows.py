@@ -64,10 +64,12 @@ class MemberRows:
     def tell_gone(self, tx: Write, cause: StoredEvent, gone: set[str]) -> None:
         """Servers are out of the room because another state won: nobody else may tell them, so it is noted here.
 
-        Whom the event is about hears of it from its sender's server.
+        Whom the event is about hears of it from its sender's server, if that knew that they were in the room.
         """
-        event = cause.event
-        about = event.state_key.partition(":")[2] if event.type == MEMBER and event.state_key else ""
+        event, about = cause.event, ""
+        if event.type == MEMBER and event.state_key and cause.replaces is not None:
+            _, previous = cause.changed.get(event.key, (None, None))
+            about = event.state_key.partition(":")[2] if previous == cause.replaces.event_id else ""
         told = gone - {self._server_name, event.sender.partition(":")[2], about}
         cause.told_too = tuple(sorted(told))
         for server in cause.told_too:

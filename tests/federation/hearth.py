@@ -1,6 +1,5 @@
 """Whole servers on the network in memory: everything but HTTP, TLS and DNS is the real thing."""
 
-import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -9,9 +8,6 @@ from typing import Any
 from unittest import mock
 
 import orjson
-from aiohttp import StreamReader
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.test_utils import make_mocked_request
 
 from federation.inbound.devices import DeviceHandlers
 from federation.inbound.endpoints import ENDPOINTS
@@ -66,6 +62,7 @@ from homeserver.web.rate_limits import RateLimiter
 from homeserver.web.reply import Reply
 from storage import memberships
 from storage.database import Database
+from tests.federation.bare_request import bare_request
 from tests.federation.network import Network
 
 
@@ -274,10 +271,7 @@ class Hearth:
 
     async def serve(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """What the network hands over."""
-        stream = StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)
-        stream.feed_data(body or b"")
-        stream.feed_eof()
-        http = make_mocked_request(method, target, headers=dict(headers), payload=stream)
+        http = bare_request(method, target, headers, body)
         self.answering += 1
         try:
             reply = await self.dispatcher.handle(http)

@@ -63,6 +63,21 @@ async def test_a_server_put_out_by_state_resolution_is_told(
     assert (await hs1.reading.heads.get(room_id)).hosts.keys() == {"hs1", "hs2"}  # type: ignore[union-attr]
 
 
+async def test_a_server_that_did_not_need_to_know_of_a_ban_when_it_came_hears_of_it_again(
+    hs1: Hearth, hs2: Hearth, hs3: Hearth, network: Network, until: Until
+) -> None:
+    room_id = await shared_room(hs1, hs2)
+    await shared_room(hs1, hs3)  # they know each other's keys
+    network.partition("hs1", "hs2")
+    # hs3 is told, but not in the room; then it joins through hs2, which has not heard of the ban.
+    await hs1.writing.membership.ban(hs1.as_user("alice"), room_id, hs3.user("carl"))
+    await until(lambda: _has_sent_to(hs1, "hs3"))
+    network.partition("hs1", "hs3")
+    await hs3.join("carl", room_id, hs2)
+    network.cut.discard(frozenset(("hs1", "hs2")))
+    await until(lambda: is_out(hs3, room_id))
+
+
 async def test_a_server_that_has_left_still_tells_what_came_before(
     hs1: Hearth, hs2: Hearth, network: Network, until: Until
 ) -> None:
@@ -99,6 +114,14 @@ async def _has_sent(server: Hearth) -> bool:
     return not server.sender.waiting()
 
 
+async def _has_decided_all(server: Hearth) -> bool:
+    return not len(server.undecided)
+
+
+async def _has_sent_to(server: Hearth, destination: str) -> bool:
+    return destination not in server.sender.waiting()
+
+
 async def _is_gone(server: Hearth, room_id: str) -> bool:
     return await server.membership(room_id, BOB) == "leave"
 
@@ -122,4 +145,4 @@ async def test_an_event_that_could_not_be_judged_as_nobody_could_be_asked_is_tri
     network.interferences.remove(deaf)
     hs1.outside.reachability.succeeded("hs2")
     await until(lambda: hs1.has(last.event_id))
-    assert not len(hs1.undecided)
+    await until(lambda: _has_decided_all(hs1))
