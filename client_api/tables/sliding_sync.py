@@ -12,6 +12,7 @@ SLIDING_SYNC: tuple[Endpoint, ...] = (
         SlidingSyncHandlers.sliding_sync,
         Auth.GUEST_OK,
         body="slidingSync",
+        may_be_given_up=True,
     ),
     Endpoint(
         "simplifiedSlidingSync",
@@ -20,5 +21,6 @@ SLIDING_SYNC: tuple[Endpoint, ...] = (
         SlidingSyncHandlers.simplified_sliding_sync,
         Auth.GUEST_OK,
         body="simplifiedSlidingSync",
+        may_be_given_up=True,
     ),
 )

@@ -15,6 +15,7 @@ from homeserver.runtime.clock import Clock
 from homeserver.runtime.metrics import Distribution, Value
 from homeserver.runtime.telemetry import Telemetry, begin_db_ms
 from homeserver.web.bodies import parse_client_json, parse_federation_json, read_body, refuse_nul, require_shape
+from homeserver.web.client_request import ClientRequest
 from homeserver.web.endpoint import Auth, Endpoint
 from homeserver.web.rate_limits import RateLimiter
 from homeserver.web.refusals import refusal_of
@@ -155,6 +156,8 @@ class Dispatcher:
         for name in route.parameters[len(path) :]:
             path.setdefault(name, "")  # a path of `also` that leaves out the last ones: a state key
         request.operation = route.endpoint
+        if route.endpoint.may_be_given_up and isinstance(request.http, ClientRequest):
+            request.http.may_be_given_up = True
         request.path = path
         return route
 

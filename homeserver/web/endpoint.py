@@ -50,6 +50,7 @@ class Endpoint:
     also: tuple[str, ...] = ()  # other paths with the same parameters: unstable prefixes
     any_text: bool = False  # strings may hold U+0000 (event content); elsewhere they are refused
     array: bool = False  # the body is a JSON array rather than an object
+    may_be_given_up: bool = False  # cancelled when its client goes away, as every GET is
     when_locked: bool = False  # for users whose account is locked too
 
     @property

@@ -16,27 +16,13 @@ from aiohttp.web_protocol import RequestHandler
 
 from homeserver.config.server_sections import Limits, Listener, Metrics
 from homeserver.runtime.telemetry import Telemetry
+from homeserver.web.client_request import ClientRequest
 from homeserver.web.dispatcher import Dispatcher
 from homeserver.web.operations import OperationsPages
 from homeserver.web.tls import server_context
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
-_READS = frozenset(("GET", "HEAD"))
-
-
-class ClientRequest(web.BaseRequest):
-    """A request whose handler is cancelled when its client goes away, if all it does is read.
-
-    A write goes on: the client may have sent it just before the network broke, and asks again with the same
-    transaction id.
-    """
-
-    def _cancel(self, exc: BaseException) -> None:
-        # aiohttp calls this when the connection is lost, and at last when the server stops.
-        super()._cancel(exc)
-        if self.method in _READS:
-            self.task.cancel()
 
 
 class HttpServer:

@@ -187,6 +187,24 @@ async def test_request_waits_for_news(world: SlidingWorld) -> None:
     assert ids(answer["rooms"][room_id]["timeline"]) == [sent]
 
 
+async def test_request_that_was_given_up_while_it_waited_leaves_the_next_alone(world: SlidingWorld) -> None:
+    """A client that opens a room gives up its long poll and asks again, from the same `pos`, for more of that room."""
+    rooms = [await world.create_room(ALICE) for _ in range(2)]
+    start = (await world.slide(ALICE, lists(1)))["pos"]
+    given_up = asyncio.create_task(world.slide(ALICE, lists(1), pos=start, timeout_ms=30_000))
+    while not world.notifier.is_waiting(ALICE):
+        await asyncio.sleep(0)
+    body = {**lists(1), "room_subscriptions": {rooms[0]: lists(20)["lists"]["all"]}}
+    opened = await world.slide(ALICE, body, pos=start)
+    assert len(opened["rooms"][rooms[0]]["timeline"]) > 1
+    # Should anybody read it after all: it is at once, and takes the client nowhere.
+    empty = await asyncio.wait_for(given_up, 10)
+    assert (empty["pos"], empty["rooms"], empty["extensions"]) == (start, {}, {})
+    new_room = await world.create_room(ALICE)
+    answer = await world.slide(ALICE, body, pos=opened["pos"])
+    assert set(answer["rooms"]) == {new_room}
+
+
 async def test_invite_join_kick_and_leave(world: SlidingWorld) -> None:
     room_id = await world.create_room(ALICE)
     answer = await world.slide(BOB, lists())

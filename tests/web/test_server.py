@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,13 @@ async def test_read_is_cancelled_when_its_client_went_away(make_site: MakeSite) 
     waiting = Waiting()
     site = await make_site([waiting_row("GET", waiting)])
     await send_and_leave(site.url, "GET", waiting.entered)
+    assert await asyncio.wait_for(waiting.ended, 60) == "cancelled"
+
+
+async def test_post_that_may_be_given_up_is_cancelled_when_its_client_went_away(make_site: MakeSite) -> None:
+    waiting = Waiting()
+    site = await make_site([replace(waiting_row("POST", waiting), may_be_given_up=True)])
+    await send_and_leave(site.url, "POST", waiting.entered)
     assert await asyncio.wait_for(waiting.ended, 60) == "cancelled"
 
 

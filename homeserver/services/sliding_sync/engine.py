@@ -33,6 +33,16 @@ _ATTEMPTS = 3
 _EXPIRY_S = 3_600.0
 
 
+class _Turns:
+    """The requests of one connection in this process: one answer of it is made at a time, and only the newest request
+    takes it further. A client that asks again has given up what it asked before."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.newest: SlidingSyncRequest | None = None
+        self.waiting = 0
+
+
 @dataclass(slots=True)
 class _Answer:
     """What was found; `is_empty` where it is not worth ending a wait."""
@@ -76,7 +86,7 @@ class SlidingSync:
         self._typing = typing
         self._presence = presence
         self._max_wait_s = max_wait_s
-        self._locks: WeakValueDictionary[tuple[str, str | None, str], asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[tuple[str, str | None, str], _Turns] = WeakValueDictionary()
 
     def start(self, tasks: Tasks, clock: Clock) -> None:
         """Forget from time to time the connections that nobody uses."""
@@ -85,11 +95,12 @@ class SlidingSync:
     async def sync(self, request: SlidingSyncRequest) -> bytes:
         """The answer as JSON text. Raises UnknownPos where the client has to begin the connection again."""
         with self._presence.syncing(request.user_id, request.device_id or "", request.set_presence):
+            turns = self._take_turn(request)
             if not request.pos:
-                async with self._lock(request):
+                async with turns.lock:
                     answer = await self._answer(request, None, None)
                     return await self._keep_new(request, answer)
-            return await self._go_on(request, await self._caught_up(Pos.parse(request.pos)))
+            return await self._go_on(request, turns, await self._caught_up(Pos.parse(request.pos)))
 
     async def _caught_up(self, pos: Pos) -> Pos:
         """A `pos` that another process gave out may be ahead of this one for a moment."""
@@ -99,28 +110,37 @@ class SlidingSync:
             await asyncio.sleep(0.1)
         raise UnknownPos
 
-    async def _go_on(self, request: SlidingSyncRequest, pos: Pos) -> bytes:
+    async def _go_on(self, request: SlidingSyncRequest, turns: _Turns, pos: Pos) -> bytes:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + min(request.timeout_ms / 1000, self._max_wait_s)
-        lock = self._lock(request)
         while True:
-            async with lock:
+            async with turns.lock:
+                if turns.newest is not request:
+                    return b'{"pos":"%b","lists":{},"rooms":{},"extensions":{}}' % str(pos).encode()
                 connection = await self._connections.of_pos(request, pos)
                 answer = await self._answer(request, connection, pos)
                 token = answer.token
                 left = deadline - loop.time()
                 if not answer.is_empty or left <= 0 or self._notifier.is_closing:
                     return await self._keep(request, connection, pos, answer)
-            if (self._notifier.position, self._notifier.ephemeral) == (token.position, token.ephemeral):
-                await self._notifier.wait(request.user_id, left)
+            is_current = (self._notifier.position, self._notifier.ephemeral) == (token.position, token.ephemeral)
+            if is_current and turns.newest is request:
+                turns.waiting += 1
+                try:
+                    await self._notifier.wait(request.user_id, left)
+                finally:
+                    turns.waiting -= 1
 
-    def _lock(self, request: SlidingSyncRequest) -> asyncio.Lock:
-        """Held while one answer of a connection is made and kept."""
+    def _take_turn(self, request: SlidingSyncRequest) -> _Turns:
+        """Be the newest request of the connection; those that wait for an older one are answered with nothing."""
         key = (request.user_id, request.device_id, request.conn_id)
-        lock = self._locks.get(key)
-        if lock is None:
-            lock = self._locks[key] = asyncio.Lock()
-        return lock
+        turns = self._turns.get(key)
+        if turns is None:
+            turns = self._turns[key] = _Turns()
+        turns.newest = request
+        if turns.waiting:
+            self._notifier.wake_users((request.user_id,))
+        return turns
 
     # --- what there is to tell
 
