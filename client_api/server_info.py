@@ -17,9 +17,7 @@ UNSTABLE_FEATURES: Final = {
     "org.matrix.msc3202": True,
     "org.matrix.msc3814": True,
     "org.matrix.msc3874": True,
-    "org.matrix.msc4140": True,
     "org.matrix.msc4155": True,
-    "org.matrix.msc4306": True,
     "org.matrix.msc4380": True,
     "org.matrix.msc4380.stable": True,
     "org.matrix.simplified_msc3575": True,
@@ -35,11 +33,14 @@ class ServerInfoHandlers:
         self._config = config
         self._clock = clock
         self._capabilities = _capabilities(config)
+        self._features = UNSTABLE_FEATURES | _configured_features(config)
 
     async def versions(self, request: Request) -> dict[str, Any]:
-        return {"versions": VERSIONS, "unstable_features": UNSTABLE_FEATURES}
+        return {"versions": VERSIONS, "unstable_features": self._features}
 
     async def capabilities(self, request: Request) -> dict[str, Any]:
+        if request.user.is_admin:
+            return {"capabilities": {**self._capabilities, "m.account_moderation": {"suspend": True, "lock": True}}}
         return {"capabilities": self._capabilities}
 
     async def well_known_client(self, request: Request) -> dict[str, Any]:
@@ -79,6 +80,14 @@ class ServerInfoHandlers:
             "uris": list(turn.uris),
             "ttl": round(turn.lifetime),
         }
+
+
+def _configured_features(config: Config) -> dict[str, bool]:
+    return {
+        "org.matrix.msc4140": config.rooms.max_event_delay > 0 and config.rooms.max_delayed_events > 0,
+        # Clients that let people follow threads expect to be notified by that.
+        "org.matrix.msc4306": config.push.thread_subscriptions,
+    }
 
 
 def _capabilities(config: Config) -> dict[str, Any]:

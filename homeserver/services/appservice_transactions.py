@@ -18,7 +18,7 @@ from homeserver.services.client_events import serialise
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.one_time_key_counts import OneTimeKeyCounts
 from homeserver.services.presence import OFFLINE, Presence
-from homeserver.services.receipts import READ_PRIVATE, render
+from homeserver.services.receipts import READ, READ_PRIVATE, render
 from homeserver.services.room_heads import RoomHeads
 from homeserver.services.typing import Typing
 from storage import appservice_queues, device_lists, receipts, to_device
@@ -163,7 +163,8 @@ class Transactions:
             return None
         async with self._database.read() as tx:
             changed = await receipts.changed_in(tx, head.room_nid, after)
-        return render([r for r in changed if r.receipt_type != READ_PRIVATE or appservice.may_act_as(r.user_id)])
+        own = [r for r in changed if r.receipt_type == READ_PRIVATE and appservice.may_act_as(r.user_id)]
+        return render([*(r for r in changed if r.receipt_type == READ), *own])
 
     async def _add_messages(self, transaction: Transaction, news: News, left: News) -> None:
         if not news.to_device:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from homeserver.config.account_sections import Rooms
 from tests.client_api.whole_site import WholeSite, user, whole_site
 
 EVENTS = "/_matrix/client/unstable/org.matrix.msc4140/delayed_events"
@@ -216,6 +217,7 @@ async def test_nothing_is_done_to_what_does_not_exist(site: WholeSite, action: s
 
 async def test_limits_are_said_and_kept(site: WholeSite) -> None:
     room = await site.room()
+    assert (await site.ok("GET", "/_matrix/client/versions"))["unstable_features"]["org.matrix.msc4140"] is True
     capability = (await site.ok("GET", "/capabilities"))["capabilities"]["org.matrix.msc4140.delayed_events"]
     path = f"/rooms/{quote(room)}/send/m.room.message/t?{DELAY}="
     _, answer = await site.ask("PUT", f"{path}{capability['max_delay_ms'] + 1}", {})
@@ -253,3 +255,11 @@ async def test_what_was_finalised_is_forgotten_in_time(site: WholeSite) -> None:
     site.clock.advance(8 * 86_400)
     while (await site.ask("GET", f"{EVENTS}/{delay_id}"))[0] == 200:
         await asyncio.sleep(0)
+
+
+async def test_where_it_is_switched_off_nothing_is_delayed(database_url: str, tmp_path: Path) -> None:
+    async with whole_site(database_url, tmp_path, rooms=Rooms(max_event_delay=0)) as site:
+        room = await site.room()
+        assert (await site.ok("GET", "/_matrix/client/versions"))["unstable_features"]["org.matrix.msc4140"] is False
+        path = f"/rooms/{quote(room)}/send/m.room.message/t?{DELAY}=1"
+        assert await site.error("PUT", path, {"body": "x"}) == (403, "M_FORBIDDEN")

@@ -131,6 +131,7 @@ async def unread(site: WholeSite, room: str, name: str) -> tuple[int, int]:
 async def test_without_the_rules_threads_notify_everybody(site: WholeSite) -> None:
     room = await site.room("bob", "carol")
     assert "postcontent" not in (await site.ok("GET", "/pushrules/"))["global"]
+    assert (await site.ok("GET", "/_matrix/client/versions"))["unstable_features"]["org.matrix.msc4306"] is False
     root = await site.send(room, "root")
     await reply(site, room, root)
     assert await unread(site, room, "bob") == (2, 0)
@@ -165,3 +166,4 @@ async def test_the_rules_are_shown_but_none_can_be_added_to_them(ruled_site: Who
     await ruled_site.ok("PUT", f"/pushrules/global/postcontent/{names[0]}/enabled", {"enabled": False})
     changed = (await ruled_site.ok("GET", "/pushrules/"))["global"]["postcontent"]
     assert [rule["enabled"] for rule in changed] == [False, True]
+    assert (await ruled_site.ok("GET", "/_matrix/client/versions"))["unstable_features"]["org.matrix.msc4306"] is True
