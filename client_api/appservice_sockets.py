@@ -42,14 +42,18 @@ class BridgeSocket:
         self._next_id = 0
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._is_over = False
+        self._is_greeted = False
 
     async def greet(self) -> None:
-        """Say that the connection is made."""
-        await self._socket.send(b'{"command":"connect","data":{}}')
+        """Say that the connection is made: what happens from now on is told over it."""
+        if not self._is_greeted:
+            self._is_greeted = True
+            await self._socket.send(b'{"command":"connect","data":{}}')
 
     async def deliver(self, txn_id: str, inside: bytes) -> None:
         if self._is_over:
             raise NotTaken("the connection was closed")
+        await self.greet()
         self._next_id += 1
         number = self._next_id
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
@@ -117,9 +121,9 @@ class AppserviceSocketHandlers:
     async def _hold(self, appservice: Appservice, process_id: str, socket: Socket) -> None:
         bridge = BridgeSocket(socket, self._clock, acknowledge_s=self._acknowledge_s)
         log.info("application service %s has connected (its process %r)", appservice.id, process_id[:100])
-        await bridge.greet()
         await self._sender.connected(appservice, bridge)
         try:
+            await bridge.greet()
             await bridge.listen()
         finally:
             await self._sender.disconnected(appservice, bridge)

@@ -62,8 +62,45 @@ def test_two_may_not_share_a_token(irc: Appservice) -> None:
         GOOD.replace("exclusive: true", "exclusive: maybe"),
         GOOD.replace("protocols: [irc]", "protocols: irc"),
         GOOD.replace("rooms: []", "rooms: [5]"),
+        GOOD + "ip_range_whitelist: [somewhere]",
+        GOOD + "org.matrix.msc3202: maybe",
     ],
 )
 def test_faults_of_a_registration_are_told_with_its_place(text: str) -> None:
     with pytest.raises(InvalidRegistration, match=r"irc\.yaml"):
         read_registration(text, "hearth.test", "irc.yaml")
+
+
+def test_unstable_keys_are_read() -> None:
+    more = """
+de.sorunome.msc2409.push_ephemeral: true
+org.matrix.msc3202: true
+io.element.msc4190: true
+io.element.msc4502.scopes: ["urn:matrix:client:io.element.msc4502:rooms:is_joined"]
+rate_limited: false
+ip_range_whitelist: [10.0.0.0/8, "::1"]
+"""
+    bridge = read_registration(GOOD.replace("push_ephemeral: true", "") + more, "hearth.test")
+    assert (bridge.receives_ephemeral, bridge.receives_unstable_ephemeral) == (False, True)
+    assert bridge.wants_ephemeral
+    assert (bridge.receives_device_news, bridge.manages_devices, bridge.rate_limited) == (True, True, False)
+    asked = ("10.1.2.3", "::1", "11.0.0.1", "")
+    assert [bridge.may_ask_from(ip) for ip in asked] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("url", ["null", "''", "websocket"])
+def test_without_a_url_it_is_not_asked(url: str) -> None:
+    bridge = read_registration(GOOD.replace("http://localhost:9000/", url), "hearth.test")
+    assert bridge.url is None
+    assert Appservices([bridge]).covering("users", "@irc_a:hearth.test") == []
+
+
+def test_users_of_other_servers_lie_in_no_namespace(irc: Appservice) -> None:
+    assert irc.covers("users", "@irc_a:hearth.test")
+    assert not irc.covers("users", "@irc_a:elsewhere")
+    assert not irc.may_act_as("@a:elsewhere")
+    assert irc.covers("aliases", "#irc_a:elsewhere")
+
+
+def test_historical_names_of_senders_are_taken() -> None:
+    assert read_registration(GOOD.replace("ircbot", "_IRC-Bot.1"), "hearth.test").sender == "@_IRC-Bot.1:hearth.test"
