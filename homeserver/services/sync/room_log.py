@@ -52,7 +52,8 @@ class RoomLog:
 
     def changes_between(self, after: int, upto: int) -> list[StateChange]:
         """The state changes at positions of (after, upto]."""
-        return [change for change in self.changes if after < change.position <= upto]
+        first = bisect_right(self.changes, after, key=_position)
+        return self.changes[first : bisect_right(self.changes, upto, lo=first, key=_position)]
 
     def append(self, stored: StoredEvent, changes: Sequence[StateChange]) -> None:
         """Add the newest event, if it is shown, and what it changed."""
@@ -216,6 +217,10 @@ class RoomLogs:
         log.append(stored, changes_by(stored))
         if stored.event.redacts is not None and (redacted := self._events.cached(stored.event.redacts)) is not None:
             log.refresh(redacted)
+
+
+def _position(change: StateChange) -> int:
+    return change.position
 
 
 def changes_by(stored: StoredEvent) -> Sequence[StateChange]:
