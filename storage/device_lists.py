@@ -32,14 +32,16 @@ async def changes_between(tx: Read, after: int, upto: int) -> list[tuple[int, st
     return [(row.position, row.user_id) for row in await tx.fetch_all(statement.order_by(table.position))]
 
 
-async def servers_of_rooms_with(tx: Read, user_id: str) -> list[str]:
-    """Every server that has somebody in a room which the user is joined to, this one included."""
+async def servers_of_rooms_with(tx: Read, user_id: str, *, but: int | None = None) -> list[str]:
+    """Every server that has somebody in a room which the user is joined to, this one included; one room is left out."""
     statement = (
         select(room_hosts.c.server_name)
         .join(memberships, memberships.c.room_nid == room_hosts.c.room_nid)
         .where(memberships.c.user_id == user_id, memberships.c.membership == "join")
         .distinct()
     )
+    if but is not None:
+        statement = statement.where(memberships.c.room_nid != but)
     return [row.server_name for row in await tx.fetch_all(statement)]
 
 

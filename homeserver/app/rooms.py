@@ -79,7 +79,6 @@ class RoomWriting:
     outliers: Outliers
     fetch: FetchMissing
     receive: ReceivePdu
-    complete: CompleteRoom
     resync: StateResync
     policy_signer: PolicySigner
     remote: RemoteRooms
@@ -154,7 +153,6 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
         database, heads, events, state, persist, outside.signatures, outliers, fetch, reading.access, policy
     )
     complete = CompleteRoom(heads, events, state, outliers, members, redactions, **own)
-    resync = _resync(base, outside, reading, fetch, complete)
     remote: RemoteRooms = NoRemoteRooms()
     if base.config.federation.enabled:
         remote = RemoteJoin(
@@ -206,8 +204,7 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
         outliers,
         fetch,
         receive,
-        complete,
-        resync,
+        _resync(base, outside, reading, fetch, complete),
         signer,
         remote,
         conditions,

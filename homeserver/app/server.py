@@ -84,7 +84,7 @@ class Server:
         self.reading = build_reading(base)
         self.writing = build_writing(base, self.outside, self.reading, self.accounts.profiles)
         self.accounts.profiles.member_updates = self.writing.membership
-        self.writing.complete.device_lists = self.accounts.device_lists
+        self.writing.resync.complete.device_lists = self.accounts.device_lists
         self.accounts.logins.settings = DeviceSettings(self.reading.account_data)
         self.accounts.accounts.departures = LeaveRooms(base.database, self.writing.membership)
         self.accounts.accounts.arrivals = build_arrivals(base, self.accounts.accounts, self.writing)

@@ -196,7 +196,7 @@ class CompleteRoom:
         for user_id in sorted(user for user in draft.head.joined if user.endswith(self._suffix)):
             servers: set[str] = set(strangers)
             if user_id in changed:
-                servers.update(await device_lists.servers_of_rooms_with(tx, user_id))
+                servers.update(draft.hosts(), await device_lists.servers_of_rooms_with(tx, user_id, but=draft.room_nid))
             if servers - {self._suffix[1:]} and draft.is_joined(user_id):
                 others = sorted(servers - {self._suffix[1:]})
                 await self.device_lists.announce(tx, user_id, others, with_keys_only=user_id not in changed)

@@ -146,7 +146,7 @@ class Receipts:
             thread_id = data.get("thread_id", UNTHREADED)
             if not isinstance(event_ids, list) or not event_ids or not isinstance(event_ids[-1], str):
                 continue
-            if user_id in head.joined and isinstance(thread_id, str):
+            if (user_id in head.joined or head.is_partial) and isinstance(thread_id, str):
                 found.append(Receipt(user_id, kind, thread_id, event_ids[-1], None, orjson.dumps(dict(data)), 0))
         if found:
             stored = await self._events.get_many([receipt.event_id for receipt in found])

@@ -236,7 +236,10 @@ class ReceivePdu:
             return "rejected", reason
         keys = _keys_for(event)
         # Step 5
-        refusal = await self._refusal(tx, event, _entries(before, draft, keys))
+        state = _entries(before, draft, keys)
+        if draft.is_partial:
+            state |= await self._lent.resolved(tx, draft, event, before)
+        refusal = await self._refusal(tx, event, state)
         if refusal is not None:
             return "rejected", f"step 5, {refusal}"
         # Step 6, which is caught up on when all members of the room are known

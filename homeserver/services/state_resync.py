@@ -60,7 +60,7 @@ class StateResync:
         self._events = events
         self._state = state
         self._fetch = fetch
-        self._complete = complete
+        self.complete = complete
         self._partial = partial
         self._clock = clock
         self._tasks = tasks
@@ -123,7 +123,7 @@ class StateResync:
             try:
                 states = await self._states(server, join.event)
                 await self._database.write(
-                    lambda tx, states=states: self._complete.complete(tx, room, states), rooms=(room.room_nid,)
+                    lambda tx, states=states: self.complete.complete(tx, room, states), rooms=(room.room_nid,)
                 )
             except (FederationError, MissingEvents, AuthError) as error:
                 log.info("no state of %s from %s: %s", room.room_id, server, error)
