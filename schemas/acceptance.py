@@ -55,9 +55,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_integer(value: Any) -> bool:
-    if isinstance(value, float):
-        return value.is_integer()
+def is_integer(value: object) -> bool:
+    """Whether it is a whole number written as one: 5.0, which JSON Schema takes for an integer, is none in Matrix."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -68,9 +67,9 @@ _TYPES: Final[Mapping[str, Accepts]] = {
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
     "number": _is_number,
-    "integer": _is_integer,
+    "integer": is_integer,
 }
-# What JSON text can become, by class: a type is one look-up. Floats may still be integers.
+# What JSON text can become, by class: a type is one look-up.
 _CLASSES: Final[Mapping[str, tuple[type, ...]]] = {
     "object": (dict,),
     "array": (list,),

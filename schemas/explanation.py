@@ -7,14 +7,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import validators as _validators
 from jsonschema.exceptions import ValidationError, best_match
 
+from schemas.acceptance import is_integer
 from schemas.formats import FORMATS, NAMES
 
 _CHECKER: Final = FormatChecker(formats=())
 for _name, _function in FORMATS.items():
     _CHECKER.checks(_name)(_function)
 
+_Strict: Final = _validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: is_integer(value)),
+)
 MAX_PATH: Final = 200
 _ARTICLES: Final = {
     "object": "an object",
@@ -27,9 +33,9 @@ _ARTICLES: Final = {
 
 
 def compile_explanation(schema: Mapping[str, Any]) -> Draft202012Validator:
-    """jsonschema's own validator of the schema, with our formats. Raises jsonschema's SchemaError."""
+    """jsonschema's own validator of the schema, with our formats and integers. Raises jsonschema's SchemaError."""
     Draft202012Validator.check_schema(schema)
-    return Draft202012Validator(schema, format_checker=_CHECKER)
+    return _Strict(schema, format_checker=_CHECKER)
 
 
 def first_error(validator: Draft202012Validator, value: Any) -> ValidationError | None:

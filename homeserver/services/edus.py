@@ -97,8 +97,11 @@ class Edus:
             return
         kind, content = edu.get("edu_type"), edu.get("content")
         receiver = self._kinds.get(kind) if isinstance(kind, str) else None
-        if receiver is not None and isinstance(content, dict):
-            await receiver(origin, content)
+        if receiver is None or not isinstance(content, dict):
+            return
+        if _holds_nul(_told_to_us(content) if kind == "m.direct_to_device" else content):
+            return  # not the name of anything; PostgreSQL cannot even look for it
+        await receiver(origin, content)
 
     async def _receive_typing(self, origin: str, content: dict[str, Any]) -> None:
         room_id, user_id, typing = content.get("room_id"), content.get("user_id"), content.get("typing")
@@ -159,3 +162,19 @@ class Edus:
 
 def _is_of(user_id: object, server_name: str) -> bool:
     return isinstance(user_id, str) and user_id.startswith("@") and user_id.partition(":")[2] == server_name
+
+
+def _told_to_us(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Messages to devices without what the devices are told, which may be any text."""
+    messages = content.get("messages")
+    by_user = messages.items() if isinstance(messages, dict) else ()
+    devices = {user_id: list(by_device) for user_id, by_device in by_user if isinstance(by_device, dict)}
+    return {**content, "messages": devices}
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any("\0" in key or _holds_nul(item) for key, item in value.items())
+    return isinstance(value, list) and any(map(_holds_nul, value))

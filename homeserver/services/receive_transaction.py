@@ -134,4 +134,4 @@ def _all_refused(pdus: Sequence[dict[str, Any]], version: RoomVersion, reason: s
 
 def _room_id(pdu: object) -> str | None:
     room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
-    return room_id if isinstance(room_id, str) else None
+    return room_id if isinstance(room_id, str) and "\0" not in room_id else None

@@ -33,6 +33,27 @@ async def test_events_in_a_circle_are_not_taken_in(hs1: Hearth, hs2: Hearth, edg
     assert await hs1.send("alice", room_id, "still here")
 
 
+async def test_names_that_hold_nul_are_nobodys(hs1: Hearth, hs2: Hearth) -> None:
+    room_id = await shared_room(hs1, hs2)
+    nul, device = "a\0b", {"D": {"any": "text\0"}}
+    edus = [
+        ("m.typing", {"room_id": nul, "user_id": BOB, "typing": True}),
+        ("m.receipt", {nul: {"m.read": {BOB: {"data": {"ts": 1}, "event_ids": ["$a"]}}}}),
+        ("m.receipt", {room_id: {"m.read": {BOB: {"data": {"ts": 1, "thread_id": nul}, "event_ids": ["$a"]}}}}),
+        ("m.device_list_update", {"user_id": BOB, "device_id": nul, "stream_id": 1, "prev_id": []}),
+        ("m.direct_to_device", {"sender": BOB, "type": "t", "message_id": nul, "messages": {"@alice:hs1": device}}),
+        ("m.direct_to_device", {"sender": BOB, "type": "t", "message_id": "m", "messages": {"@alice:hs1": {nul: {}}}}),
+        ("m.direct_to_device", {"sender": BOB, "type": "t", "message_id": "m", "messages": {"@alice:hs1": device}}),
+    ]
+    pdu = (await make(hs2, room_id)).pdu
+    told = [{"edu_type": kind, "content": content} for kind, content in edus]
+    results = await hs2.say(hs1, [{**pdu, "room_id": nul}, pdu], told)
+    assert list(results.values()) == [{}]
+    received = hs1.received
+    assert (received.typing, received.receipts, received.device_lists) == ([], [], [])
+    assert [content["messages"] for _, content in received.to_device] == [{"@alice:hs1": device}]
+
+
 async def test_a_fork_a_thousand_wide_does_not_stop_the_room(hs1: Hearth, hs2: Hearth) -> None:
     room_id = await shared_room(hs1, hs2)
     head = sorted(await hs2.extremities(room_id))

@@ -146,7 +146,7 @@ async def test_bodies_of_the_right_shape_do_no_harm(world: World, caplog: pytest
     complaints: list[str] = []
     tokens = [world.site.tokens["alice"]] * 3 + [world.site.tokens["bob"]]
     for row, schema in with_schema(ENDPOINTS, "client"):
-        for number in range(12):
+        for number in range(8):
             body = dumped(world.shapes.body(schema))
             wrong = await world.send(Attempt(row.method, mischief.path(row), body, tokens[number % 4]), row)
             if wrong is not None:
@@ -160,7 +160,7 @@ async def test_hostile_events_are_refused_or_read_by_everybody(world: World, cap
     site, room = world.site, quote(world.room_id)
     templates = events(ALICE, BOB, world.event_id, world.room_id, SERVER_NAME)
     complaints: list[str] = []
-    for number in range(150):
+    for number in range(110):
         kind, state_key, content = templates[number % len(templates)]
         body = dumped(content if number < len(templates) else world.shapes.wrong(content))
         where = f"send/{kind}/h{number}" if state_key is None else f"state/{kind}/{quote(state_key)}"
@@ -217,7 +217,7 @@ async def asked(world: World, method: str, target: str, content: Any) -> None:
 async def test_bodies_of_other_servers_do_no_harm(world: World, caplog: pytest.LogCaptureFixture) -> None:
     mischief = Mischief(SEED, {**world.known, "userId": [ALICE, CAROL]})
     for row, schema in with_schema(FEDERATION_ENDPOINTS, "federation"):
-        for _ in range(25):
+        for _ in range(15):
             await asked(world, row.method, mischief.path(row), world.shapes.body(schema))
     assert not await read_everything(world)
     no_failure(caplog)

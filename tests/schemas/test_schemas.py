@@ -58,6 +58,7 @@ def test_missing_property_further_inside_is_a_malformed_body() -> None:
         ("client.queryPublicRooms", {"limit": -1}, "limit", "value"),
         ("federation.sendTransaction", {"pdus": [{}] * 51}, "pdus", "value"),
         ("federation.sendTransaction", {"pdus": {}}, "pdus", "type"),
+        ("federation.sendTransaction", {"pdus": [], "origin_server_ts": 5.0}, "origin_server_ts", "type"),
         ("federation.sendInviteV2", {"room_version": "11", "event": {}}, "event", "type"),
     ],
 )
