@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from homeserver.core.canonical_json import CanonicalJSONError, encode
-from homeserver.core.event_format import MAX_PDU_BYTES
+from homeserver.core.event_format import MAX_PDU_BYTES, has_too_many_bytes
 from homeserver.errors import AlreadySettled, BadJson, Forbidden, LimitExceeded, NotFound, NotJson, TooLarge, Unknown
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.random import Randomness
@@ -170,6 +170,11 @@ class DelayedEvents:
         head = await self._heads.get(wanted.room_id)
         if head is None or not head.extremities:
             raise Forbidden("You are not joined to the room")
+        for key, limit in ((wanted.type, None), (wanted.state_key or "", head.room_version)):
+            if "\0" in key:
+                raise BadJson("The type or state key holds a NUL character")
+            if has_too_many_bytes(key, limit):
+                raise TooLarge("The type or state key is too long")
         now = self._clock.now_ms()
         return DelayedEvent(
             delay_id=self._randomness.alphanumeric(24),

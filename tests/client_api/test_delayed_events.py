@@ -263,3 +263,27 @@ async def test_where_it_is_switched_off_nothing_is_delayed(database_url: str, tm
         assert (await site.ok("GET", "/_matrix/client/versions"))["unstable_features"]["org.matrix.msc4140"] is False
         path = f"/rooms/{quote(room)}/send/m.room.message/t?{DELAY}=1"
         assert await site.error("PUT", path, {"body": "x"}) == (403, "M_FORBIDDEN")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", f"/rooms/{{room}}/send/%00/t?{DELAY}=1", {}),
+        ("PUT", f"/rooms/{{room}}/send/{'x' * 300}/t?{DELAY}=1", {}),
+        ("PUT", f"/rooms/{{room}}/state/org.example/%00?{DELAY}=1", {}),
+        ("PUT", f"/rooms/{{room}}/send/org.example/t?{DELAY}=1", {"a": 2**70}),
+        ("PUT", "/_matrix/client/unstable/org.matrix.msc4140/rooms/{room}/delayed_event/a/t", {"delay_ms": 1e300}),
+        ("PUT", "/_matrix/client/unstable/org.matrix.msc4140/rooms/{room}/delayed_event/a/t", {"delay_ms": 10**40}),
+        (
+            "PUT",
+            "/_matrix/client/unstable/org.matrix.msc4140/rooms/{room}/delayed_event/a/t",
+            {"delay_ms": 1, "content": {}, "state_key": "a\0"},
+        ),
+        ("GET", f"{EVENTS}/%00", None),
+        ("POST", f"{EVENTS}/%00/cancel", {}),
+        ("GET", f"{EVENTS}?delay_id=%00", None),
+    ],
+)
+async def test_hostile_values_are_refused(site: WholeSite, method: str, path: str, body: Any) -> None:
+    status, answer = await site.ask(method, path.replace("{room}", quote(await site.room())), body)
+    assert status in (400, 404, 413), answer
