@@ -7,6 +7,7 @@ from typing import Any
 
 from homeserver.errors import ServerNotTrusted, ThreepidMediumNotSupported
 from homeserver.services.email_addresses import EmailAddresses
+from homeserver.services.suspension import refuse_suspended
 from homeserver.services.uia import PASSWORDS, InteractiveAuth
 from homeserver.web.request import Request
 from homeserver.web.responses import Raw, Redirect
@@ -76,5 +77,6 @@ class ThirdPartyIdHandlers:
         return {"id_server_unbind_result": "no-support"}
 
     async def delete(self, request: Request) -> dict[str, Any]:
+        refuse_suspended(request.user)
         await self._emails.remove(request.user.user_id, request.body["medium"], request.body["address"])
         return {"id_server_unbind_result": "no-support"}

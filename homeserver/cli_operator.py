@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from signedjson.types import SigningKey
+
     from homeserver.config import Config
     from homeserver.config.server_sections import Listener
 
@@ -171,7 +173,6 @@ async def _answers(listener: "Listener") -> bool:
 
 async def _ask(config: "Config", listener: "Listener", name: str, arguments: dict[str, Any]) -> Any:
     import aiohttp
-    from signedjson.key import read_signing_keys
 
     from homeserver.cli import fail
     from homeserver.runtime.clock import Clock
@@ -179,8 +180,7 @@ async def _ask(config: "Config", listener: "Listener", name: str, arguments: dic
     from homeserver.services.operator_access import OperatorAccess
 
     clock = Clock()
-    with open(config.server.signing_key, encoding="ascii") as stream:
-        access = OperatorAccess(read_signing_keys(stream)[0], clock, config.server.name)
+    access = OperatorAccess(_signing_key(config.server.signing_key), clock, config.server.name)
     nonce = Randomness().token(18)
     body = json.dumps({"order": name, "arguments": arguments, "at": clock.now_ms(), "nonce": nonce}).encode()
     connector: aiohttp.BaseConnector
@@ -203,6 +203,13 @@ async def _ask(config: "Config", listener: "Listener", name: str, arguments: dic
     if not isinstance(answer, dict) or "result" not in answer:
         fail(str(answer.get("error", "")) if isinstance(answer, dict) else "The server gave no answer")
     return answer["result"]
+
+
+def _signing_key(path: str) -> "SigningKey":
+    from signedjson.key import read_signing_keys
+
+    with open(path, encoding="ascii") as stream:
+        return read_signing_keys(stream)[0]
 
 
 def _host(listener: "Listener") -> str:

@@ -132,6 +132,20 @@ class Unauthorized(MatrixError):
     default_message = "The request could not be authenticated"
 
 
+class CaptchaNeeded(Unauthorized):
+    """A captcha has to be solved first."""
+
+    errcode = "M_CAPTCHA_NEEDED"
+    default_message = "The answer to the captcha is missing"
+
+
+class CaptchaInvalid(Unauthorized):
+    """The captcha was not solved."""
+
+    errcode = "M_CAPTCHA_INVALID"
+    default_message = "The captcha was not solved"
+
+
 class LimitExceeded(MatrixError):
     """Too many requests; the client may try again after `retry_after_ms`."""
 

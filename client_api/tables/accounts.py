@@ -51,7 +51,9 @@ ACCOUNTS: tuple[Endpoint, ...] = (
         Auth.NONE,
         body="",
     ),
-    Endpoint("getLoginFlows", "GET", "/_matrix/client/v3/login", LoginHandlers.login_flows, Auth.NONE),
+    Endpoint(
+        "getLoginFlows", "GET", "/_matrix/client/v3/login", LoginHandlers.login_flows, Auth.NONE, limit="general"
+    ),
     Endpoint("login", "POST", "/_matrix/client/v3/login", LoginHandlers.login, Auth.NONE, limit="login", body="login"),
     Endpoint(
         "generateLoginToken",

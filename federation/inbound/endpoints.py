@@ -35,6 +35,11 @@ def _events(operation_id: str, method: str, path: str, handler: Handler, body: s
     return replace(_signed(operation_id, method, path, handler, body), any_text=True)
 
 
+def _limited(row: Endpoint) -> Endpoint:
+    """A row that the specification wants to be limited."""
+    return replace(row, limit="federation")
+
+
 def _open(operation_id: str, method: str, path: str, handler: Handler, body: str | None = None) -> Endpoint:
     """A row for anybody."""
     return Endpoint(operation_id, method, path, handler, auth=Auth.NONE, body=body, role="federation")
@@ -98,7 +103,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     # --- rooms seen from outside
     _signed("getEventByTimestamp", "GET", f"{V1}/timestamp_to_event/{{roomId}}", RoomHandlers.timestamp_to_event),
     _signed("getSpaceHierarchy", "GET", f"{V1}/hierarchy/{{roomId}}", RoomHandlers.hierarchy),
-    _events("askPolicyServerToSign", "POST", f"{POLICY}/sign", PolicyHandlers.sign, "askPolicyServerToSign"),
+    _limited(_events("askPolicyServerToSign", "POST", f"{POLICY}/sign", PolicyHandlers.sign, "askPolicyServerToSign")),
     # --- queries
     _signed("queryRoomDirectory", "GET", f"{V1}/query/directory", QueryHandlers.directory),
     _signed("queryProfile", "GET", f"{V1}/query/profile", QueryHandlers.profile),
@@ -123,6 +128,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "claimUserEncryptionKeys",
     ),
     # --- media
-    _signed("getContent", "GET", f"{V1}/media/download/{{mediaId}}", MediaHandlers.download),
-    _signed("getContentThumbnail", "GET", f"{V1}/media/thumbnail/{{mediaId}}", MediaHandlers.thumbnail),
+    _limited(_signed("getContent", "GET", f"{V1}/media/download/{{mediaId}}", MediaHandlers.download)),
+    _limited(_signed("getContentThumbnail", "GET", f"{V1}/media/thumbnail/{{mediaId}}", MediaHandlers.thumbnail)),
 )

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from homeserver.core.identifiers import MAX_IDENTIFIER_BYTES, is_valid_new_localpart
-from homeserver.errors import Exclusive, Forbidden, InvalidUsername, NotFound, UserInUse
+from homeserver.core.identifiers import MAX_IDENTIFIER_BYTES, is_valid_new_localpart, is_valid_user_id
+from homeserver.errors import Exclusive, Forbidden, InvalidParam, InvalidUsername, NotFound, UserInUse
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.random import Randomness
 from homeserver.runtime.tasks import Tasks
@@ -203,10 +203,20 @@ class Accounts:
     # --- what administrators do (client-server-api §Server administration)
 
     async def flags(self, requester: Requester, user_id: str) -> UserRow:
-        """The account, for an administrator to look at. Raises Forbidden, NotFound."""
+        """An open account, for an administrator to look at: an own one, or of somebody who is none.
+
+        Raises Forbidden, InvalidParam (of another server), NotFound.
+        """
         if not requester.is_admin:
             raise Forbidden("Only administrators may do this")
-        return await self.require(user_id)
+        if not is_valid_user_id(user_id) or user_id.partition(":")[2] != self._server_name:
+            raise InvalidParam("This is no user of this server")
+        user = await self.require(user_id)
+        if user.deactivated:
+            raise NotFound("The account is closed")
+        if user.is_admin and user_id != requester.user_id:
+            raise Forbidden("Administrators do not lock or suspend each other")
+        return user
 
     async def set_locked(self, requester: Requester, user_id: str, locked: bool) -> None:
         """Lock an account, or unlock it. Raises Forbidden, NotFound."""
@@ -220,7 +230,7 @@ class Accounts:
         self, requester: Requester, user_id: str, set_flag: Callable[[Write, str, bool], Awaitable[Any]], value: bool
     ) -> None:
         user = await self.flags(requester, user_id)
-        if user_id == requester.user_id or user.is_admin:
+        if user.is_admin:
             raise Forbidden("Administrators cannot be locked or suspended")
         await self._store_flag(user_id, set_flag, value)
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from homeserver.errors import BadGateway, MissingParam, Unauthorized
+from homeserver.errors import BadGateway, CaptchaInvalid, CaptchaNeeded
 from homeserver.runtime.http_client import HttpClient, HttpFailure
 
 log = logging.getLogger(__name__)
@@ -26,9 +26,9 @@ class Captcha:
         self._verify_url = verify_url
 
     async def check(self, answer: Any) -> None:
-        """Raises MissingParam, Unauthorized (not a person, or too late), BadGateway."""
+        """Raises CaptchaNeeded, CaptchaInvalid (not a person, or too late), BadGateway."""
         if not isinstance(answer, str) or not answer:
-            raise MissingParam("The answer to the captcha is missing")
+            raise CaptchaNeeded
         body = urlencode({"secret": self._secret_key, "response": answer}).encode()
         try:
             found = await self._http.send("POST", self._verify_url, body, headers=_FORM, timeout_s=10)
@@ -37,4 +37,4 @@ class Captcha:
             log.warning("captcha: %s cannot be asked: %s", self._verify_url, error)
             raise BadGateway("The captcha could not be checked; try again later") from error
         if not isinstance(verdict, dict) or verdict.get("success") is not True:
-            raise Unauthorized("The captcha was not solved")
+            raise CaptchaInvalid

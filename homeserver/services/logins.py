@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from homeserver.config.account_sections import Sessions as SessionsConfig
-from homeserver.errors import Forbidden, InvalidParam, UnknownToken
+from homeserver.errors import Forbidden, InvalidParam, UnknownToken, UserDeactivated, UserLocked
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.random import Randomness
 from homeserver.services.sessions import Requester, sessions_changed, token_hash
-from storage import devices, tokens
+from storage import devices, tokens, users
 from storage.database import Database, Write
 
 MAX_DEVICE_ID = 512
@@ -127,9 +127,11 @@ class Logins:
         self.settings: SettingsOfDevices | None = None  # set once there is account data
 
     async def log_in(self, user_id: str, wish: DeviceWish) -> Login:
-        """A device of the user with new tokens. Raises Forbidden where the device id is that of a cross-signing key."""
+        """A device of the user with new tokens. Raises Forbidden where the device id is that of a cross-signing key,
+        UserDeactivated, UserLocked."""
 
         async def operation(tx: Write) -> Login:
+            await _require_open(tx, user_id)
             return await self.issue(tx, user_id, wish)
 
         return await self._database.write(operation)
@@ -161,6 +163,7 @@ class Logins:
                 raise UnknownToken("The refresh token is not recognised", soft_logout=True)
             if found.expires_at is not None and found.expires_at <= now:
                 raise UnknownToken("The refresh token has expired", soft_logout=True)
+            await _require_open(tx, found.user_id)
             await tokens.remove_predecessors(tx, found.refresh_token_id)
             if found.next_token_id is not None:  # its answer was lost: those tokens were never used
                 await tokens.remove_refresh_token(tx, found.next_token_id)
@@ -274,3 +277,12 @@ class Logins:
     def _new_token(self, kind: str) -> str:
         """The kind is at the front so that tokens which leak can be told for what they are."""
         return f"{kind}_{self._randomness.token(32)}"
+
+
+async def _require_open(tx: Write, user_id: str) -> None:
+    """Users of application services need not have an account of their own."""
+    user = await users.user_of(tx, user_id)
+    if user is not None and user.deactivated:
+        raise UserDeactivated
+    if user is not None and user.locked:
+        raise UserLocked

@@ -64,7 +64,7 @@ class Captchas(Protocol):
     site_key: str
 
     async def check(self, answer: Any) -> None:
-        """Raises MissingParam, Unauthorized, BadGateway."""
+        """Raises CaptchaNeeded, CaptchaInvalid, BadGateway."""
         ...
 
 
@@ -263,6 +263,8 @@ class InteractiveAuth:
         try:
             if not any(stage in flow for flow in attempt.flows):
                 raise Unrecognized("This stage is not part of any flow")
+            if not any(_is_next(stage, flow, attempt.done) for flow in attempt.flows):
+                raise Unauthorized("Another stage comes first")
             attempt.done[stage] = await self._check(attempt, stage, auth)
         except (LimitExceeded, _AnotherUser):
             raise
@@ -350,6 +352,11 @@ class InteractiveAuth:
                 raise Forbidden("This authentication has been used already")
 
         await self._database.write(operation)
+
+
+def _is_next(stage: str, flow: Sequence[str], done: Mapping[str, Any]) -> bool:
+    """Whether everything before the stage is completed: flows have an order."""
+    return stage in flow and all(earlier in done for earlier in flow[: list(flow).index(stage)])
 
 
 def _purpose_of(session: UiaSession) -> Purpose:

@@ -28,6 +28,7 @@ _STATUSES: dict[type[MatrixError], int] = {
     errors.CannotLeaveServerNoticeRoom: 403,
     errors.WrongRoomKeysVersion: 403,
     errors.ThreepidDenied: 403,
+    errors.ThreepidAuthFailed: 403,
     errors.BadState: 403,
     errors.AliasExists: 409,
     errors.ConflictingUnsubscription: 409,

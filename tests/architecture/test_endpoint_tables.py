@@ -85,6 +85,11 @@ def test_nothing_is_open_that_the_specification_closes() -> None:
     assert not wrong, "who may call an operation is the specification's to say\n" + "\n".join(wrong)
 
 
+def test_what_the_specification_limits_is_limited() -> None:
+    wrong = [line(fact) for fact, row in built_facts() if fact["rate_limited"] == "yes" and row.limit is None]
+    assert not wrong, "rate-limited: yes; give the row a limit\n" + "\n".join(wrong)
+
+
 def test_parameters_are_the_specifications() -> None:
     wrong = [
         f"{line(fact)}: {row.path}"

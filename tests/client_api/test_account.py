@@ -179,3 +179,40 @@ async def test_only_administrators_lock(site: AccountSite) -> None:
         404,
         "M_NOT_FOUND",
     )
+
+
+async def test_administrators_deal_with_open_accounts_of_this_server_only(site: AccountSite) -> None:
+    admin, other = await site.register_admin(), await site.register_admin("other")
+    token = admin["access_token"]
+    for kind in ("lock", "suspend"):
+        for method, body in (("GET", None), ("PUT", {"locked": True, "suspended": True})):
+            theirs = await site.refused(method, f"v1/admin/{kind}/{other['user_id']}", body, token=token)
+            assert theirs == (403, "M_FORBIDDEN")
+            for user_id in ("@alice:elsewhere.test", "alice"):
+                elsewhere = await site.refused(method, f"v1/admin/{kind}/{user_id}", body, token=token)
+                assert elsewhere == (400, "M_INVALID_PARAM")
+    alice = await site.register("alice")
+    await site.good("POST", "v3/account/deactivate", {"auth": password_stage()}, token=alice["access_token"])
+    assert await site.refused("GET", "v1/admin/lock/@alice:hearth.test", token=token) == (404, "M_NOT_FOUND")
+
+
+async def test_locked_user_gets_no_new_tokens(site: AccountSite) -> None:
+    admin, alice = await site.register_admin(), await site.register("alice", refresh_token=True)
+    body = {"auth": password_stage()}
+    given = await site.good("POST", "v1/login/get_token", body, token=alice["access_token"])
+    path = "v1/admin/lock/@alice:hearth.test"
+    await site.good("PUT", path, {"locked": True}, token=admin["access_token"])
+    refresh = {"refresh_token": alice["refresh_token"]}
+    assert await site.refused("POST", "v3/refresh", refresh) == (401, "M_USER_LOCKED")
+    login = {"type": "m.login.token", "token": given["login_token"]}
+    assert await site.refused("POST", "v3/login", login) == (401, "M_USER_LOCKED")
+    await site.good("PUT", path, {"locked": False}, token=admin["access_token"])
+    await site.good("POST", "v3/refresh", refresh)
+
+
+async def test_administrators_are_told_that_they_can_lock_and_suspend(site: AccountSite) -> None:
+    admin, alice = await site.register_admin(), await site.register("alice")
+    told = await site.good("GET", "v3/capabilities", token=admin["access_token"])
+    assert told["capabilities"]["m.account_moderation"] == {"suspend": True, "lock": True}
+    told = await site.good("GET", "v3/capabilities", token=alice["access_token"])
+    assert "m.account_moderation" not in told["capabilities"]

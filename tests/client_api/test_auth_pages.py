@@ -174,7 +174,9 @@ async def test_captcha(tmp_path: Path) -> None:
             session, _ = await begin(site, "m.login.recaptcha")
             wrong = {"type": "m.login.recaptcha", "session": session, "response": "wrong"}
             refusal = await site.error("POST", "/register", {"auth": wrong}, by=None)
-            assert refusal == (401, "M_UNAUTHORIZED")
+            assert refusal == (401, "M_CAPTCHA_INVALID")
+            refusal = await site.error("POST", "/register", {"auth": wrong | {"response": None}}, by=None)
+            assert refusal == (401, "M_CAPTCHA_NEEDED")
             right = {"username": "carol", "password": PASSWORD, "auth": wrong | {"response": "right"}}
             await site.ok("POST", "/register", right, by=None)
             await service.close()
@@ -188,11 +190,14 @@ async def test_several_stages_are_completed_one_after_the_other(tmp_path: Path) 
         await database.write(lambda tx: uia_sessions.put_registration_token(tx, "sesame"))
         status, asked = await site.ask("POST", "/register", {}, by=None)
         assert asked["flows"] == [{"stages": ["m.login.terms", "m.login.registration_token"]}]
+        early = {"type": "m.login.registration_token", "token": "sesame", "session": asked["session"]}
+        status, refusal = await site.ask("POST", "/register", {"auth": early}, by=None)
+        assert (status, refusal["completed"]) == (401, [])  # stages have an order
         _, body = await look(site, "m.login.terms", asked["session"])
         await fill_in(site, "m.login.terms", body)
         status, again = await site.ask("POST", "/register", {"auth": {"session": asked["session"]}}, by=None)
         assert (status, again["completed"]) == (401, ["m.login.terms"])
-        auth = {"type": "m.login.registration_token", "token": "sesame", "session": asked["session"]}
+        auth: dict[str, Any] = {"type": "m.login.registration_token", "token": "sesame", "session": asked["session"]}
         body_ = {"username": "bob", "password": PASSWORD, "auth": auth}
         await site.ok("POST", "/register", body_, by=None)
 

@@ -77,7 +77,7 @@ async def test_address_is_added_once_it_is_proven(site: WholeSite, mails: Mails)
     answer = await site.ok("POST", "/account/3pid/email/requestToken", wish(" Alice@Mail.test"), by=None)
     credentials = {"sid": answer["sid"], "client_secret": SECRET}
     early = await site.error("POST", "/account/3pid/add", credentials | password_of("alice"))
-    assert early == (400, "M_THREEPID_AUTH_FAILED")
+    assert early == (403, "M_THREEPID_AUTH_FAILED")
     assert await open_link(site, mails.link()) == 200
     status, asked = await site.ask("POST", "/account/3pid/add", credentials)
     assert (status, asked["flows"]) == (401, [{"stages": ["m.login.password"]}])
@@ -85,7 +85,7 @@ async def test_address_is_added_once_it_is_proven(site: WholeSite, mails: Mails)
     (entry,) = (await site.ok("GET", "/account/3pid"))["threepids"]
     assert (entry["medium"], entry["address"]) == ("email", ADDRESS)
     again = await site.error("POST", "/account/3pid/add", credentials | password_of("alice"))
-    assert again == (400, "M_THREEPID_AUTH_FAILED")
+    assert again == (403, "M_THREEPID_AUTH_FAILED")
 
 
 async def test_address_of_an_account_is_nobody_elses(site: WholeSite, mails: Mails) -> None:
@@ -183,7 +183,7 @@ async def test_no_identity_server_is_asked(site: WholeSite) -> None:
     body = {"medium": "email", "address": ADDRESS}
     assert await site.ok("POST", "/account/3pid/unbind", body) == {"id_server_unbind_result": "no-support"}
     status = await site.error("POST", "/account/3pid", {"three_pid_creds": identity})
-    assert status == (400, "M_THREEPID_AUTH_FAILED")
+    assert status == (403, "M_THREEPID_AUTH_FAILED")
 
 
 async def test_registering_may_need_a_proven_address_which_the_account_then_has(
@@ -201,3 +201,10 @@ async def test_registering_may_need_a_proven_address_which_the_account_then_has(
     site.tokens["carol"] = answer["access_token"]
     (entry,) = (await site.ok("GET", "/account/3pid", by="carol"))["threepids"]
     assert entry["address"] == "carol@mail.test"
+
+
+async def test_suspended_user_keeps_the_address(site: WholeSite, mails: Mails) -> None:
+    await add(site, mails)
+    await site.server.accounts.accounts.put_suspended("@alice:hearth.test", True)
+    body = {"medium": "email", "address": ADDRESS}
+    assert await site.error("POST", "/account/3pid/delete", body) == (403, "M_USER_SUSPENDED")
