@@ -8,6 +8,7 @@ import pytest
 
 from homeserver.errors import UnknownPos
 from homeserver.runtime.bus import Bus
+from homeserver.services.sliding_sync import room_facts
 from storage.database import Database
 from tests.services.sliding_world import SlidingWorld
 from tests.services.sync_world import user
@@ -203,6 +204,35 @@ async def test_request_that_was_given_up_while_it_waited_leaves_the_next_alone(w
     new_room = await world.create_room(ALICE)
     answer = await world.slide(ALICE, body, pos=opened["pos"])
     assert set(answer["rooms"]) == {new_room}
+
+
+async def test_facts_that_are_read_at_the_same_time_miss_no_change(
+    world: SlidingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await world.create_room(ALICE), await world.create_room(ALICE)
+    nids = {room_id: (await world.send_event.require_head(room_id)).room_nid for room_id in (first, second)}
+    gates, waiting, read = [asyncio.Event(), asyncio.Event()], [], room_facts.storage.state_bodies
+
+    async def slowly(*arguments: Any) -> Any:
+        found = await read(*arguments)
+        waiting.append(arguments)
+        await gates[len(waiting) - 1].wait()
+        return found
+
+    monkeypatch.setattr(room_facts.storage, "state_bodies", slowly)
+    world.facts._facts.clear()
+    readings = []
+    for room_id in (first, second):
+        readings.append(asyncio.create_task(world.facts.load({room_id: nids[room_id]})))
+        while len(waiting) < len(readings):
+            await asyncio.sleep(0.001)
+    gates[1].set()
+    await readings[1]
+    await world.send(ALICE, first, "m.room.name", {"name": "New"}, state_key="")
+    gates[0].set()
+    await readings[0]
+    assert world.facts.get(first) is None  # what was read is of before the change
+    assert world.facts.get(second) is not None
 
 
 async def test_invite_join_kick_and_leave(world: SlidingWorld) -> None:

@@ -78,8 +78,8 @@ class RoomFactsOfAll:
         self._facts: BoundedCache[str, RoomFacts] = BoundedCache(size)
         self._children: BoundedCache[str, frozenset[str]] = BoundedCache(size)
         self._indexes: BoundedCache[str, dict[str, list[StateKey]]] = BoundedCache(2_000)
-        # Rooms that changed while something was read, one set for each reading.
-        self._readings: list[set[str]] = []
+        # Rooms that changed while something was read, one set for each reading, by its id: equal ones are not the same.
+        self._readings: dict[int, set[str]] = {}
         notifier.listeners.append(self._on_hints)
         notifier.on_reset.append(self._reset)
 
@@ -103,13 +103,13 @@ class RoomFactsOfAll:
         """Read the facts of rooms (room id → nid): two statements for 500 of them."""
         nids = list(rooms.values())
         changed: set[str] = set()
-        self._readings.append(changed)
+        self._readings[id(changed)] = changed
         try:
             async with self._db.read() as tx:
                 activity = await storage.activity(tx, nids, BUMP_TYPES)
                 bodies = await storage.state_bodies(tx, nids, _STATE)
         finally:
-            self._readings.remove(changed)
+            del self._readings[id(changed)]
         if _EVERYTHING in changed:
             return
         for room_id, nid in rooms.items():
@@ -121,14 +121,14 @@ class RoomFactsOfAll:
     async def load_children(self, space_id: str) -> None:
         """Read which rooms are in a space."""
         changed: set[str] = set()
-        self._readings.append(changed)
+        self._readings[id(changed)] = changed
         try:
             head = await self._heads.get(space_id)
             state: Mapping[StateKey, str] = {} if head is None else head.state
             ids = {key: event_id for key, event_id in state.items() if key[0] == SPACE_CHILD}
             found = await self._events.get_many(ids.values())
         finally:
-            self._readings.remove(changed)
+            del self._readings[id(changed)]
         if changed.isdisjoint((space_id, _EVERYTHING)):
             children = frozenset(
                 key[1] for key, event_id in ids.items() if event_id in found and _has_via(found[event_id])
@@ -139,7 +139,7 @@ class RoomFactsOfAll:
         self._facts.clear()
         self._children.clear()
         self._indexes.clear()
-        for changed in self._readings:
+        for changed in self._readings.values():
             changed.add(_EVERYTHING)
 
     def _on_hints(self, hints: Sequence[Hint]) -> None:
@@ -153,7 +153,7 @@ class RoomFactsOfAll:
                     self._drop(key)
 
     def _drop(self, room_id: str) -> None:
-        for changed in self._readings:
+        for changed in self._readings.values():
             changed.add(room_id)
         self._facts.drop(room_id)
         self._children.drop(room_id)
@@ -161,7 +161,7 @@ class RoomFactsOfAll:
 
     def _on_event(self, stored: StoredEvent, position: int) -> None:
         room_id = stored.event.room_id
-        for changed in self._readings:
+        for changed in self._readings.values():
             changed.add(room_id)
         kinds = {kind for kind, _ in stored.changed}
         if kinds - {"m.room.member"}:
