@@ -10,6 +10,7 @@ import orjson
 
 from homeserver.errors import Forbidden, InvalidParam, NotFound, TooLarge
 from homeserver.runtime.clock import Clock
+from homeserver.services.client_events import json_bytes
 from homeserver.services.device_keys import DeviceKeys
 from homeserver.services.logins import MAX_DEVICE_ID, MAX_DISPLAY_NAME
 from storage import dehydrated_devices as storage
@@ -44,7 +45,7 @@ class DehydratedDevices:
             raise InvalidParam(f"A device id has 1 to {MAX_DEVICE_ID} characters")
         if name is not None and len(name) > MAX_DISPLAY_NAME:
             raise InvalidParam(f"initial_device_display_name has more than {MAX_DISPLAY_NAME} characters")
-        data = orjson.dumps(body["device_data"])
+        data = json_bytes(body["device_data"])
         if len(data) > _MAX_DATA:
             raise TooLarge("device_data is too large")
         prepared = self._keys.prepared(user_id, device_id, body)

@@ -112,9 +112,17 @@ async def test_what_cannot_be_a_dehydrated_device(site: WholeSite) -> None:
     assert await site.error("PUT", DEVICE, {**upload(), "device_id": "OTHER"}) == (400, "M_INVALID_PARAM")
     assert await site.error("PUT", DEVICE, {"device_id": "DRY", "device_data": DATA}) == (400, "M_MISSING_PARAM")
     assert await site.error("PUT", DEVICE, {**upload(), "device_data": {}}) == (400, "M_BAD_JSON")
+    for wrong in ({"device_id": "a\0"}, {"one_time_keys": {"signed_curve25519:A": {"key": 2**70}}}, {"device_id": ""}):
+        assert (await site.error("PUT", DEVICE, {**upload(), **wrong}))[0] == 400
     large = {**upload(), "device_data": {**DATA, "device_pickle": "x" * 300_000}}
     assert await site.error("PUT", DEVICE, large) == (413, "M_TOO_LARGE")
     assert await site.error("GET", DEVICE) == (404, "M_NOT_FOUND")
+
+
+async def test_its_data_is_given_back_whatever_it_holds(site: WholeSite) -> None:
+    data = {**DATA, "number": 2**70, "text": "ä"}
+    await site.ok("PUT", DEVICE, upload(device_data=data))
+    assert (await site.ok("GET", DEVICE))["device_data"] == data
 
 
 async def test_it_goes_with_its_device(site: WholeSite) -> None:

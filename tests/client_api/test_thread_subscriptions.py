@@ -70,7 +70,8 @@ async def test_only_an_event_of_the_thread_is_a_reason_to_follow_it(site: WholeS
     room = await site.room()
     root, other = await site.send(room, "root"), await site.send(room, "other")
     elsewhere, inside = await reply(site, room, other), await reply(site, room, root)
-    for wrong in (root, other, elsewhere, "$none:x"):
+    assert await site.error("PUT", path(room, root), {"automatic": "\0"}) == (400, "M_BAD_JSON")
+    for wrong in (root, other, elsewhere, "$none:x", "x" * 5_000):
         assert await site.error("PUT", path(room, root), {"automatic": wrong}) == NOT_IN_THREAD
     await site.ok("PUT", path(room, root), {"automatic": inside})
     assert await site.ok("GET", path(room, root)) == {"automatic": True}
