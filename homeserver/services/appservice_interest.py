@@ -1,5 +1,8 @@
 """Which events concern an application service (application-service-api §Registration, the namespaces)."""
 
+from collections.abc import Iterable
+from typing import Final
+
 from homeserver.core.events import MEMBER
 from homeserver.services.appservices import Appservice
 from homeserver.services.bounded_cache import BoundedCache
@@ -7,6 +10,8 @@ from homeserver.services.events import Events, StoredEvent
 from homeserver.services.room_heads import RoomHeads
 from storage import appservice_queues, memberships, room_aliases
 from storage.database import Database
+
+_NOBODY: Final = frozenset[str]()
 
 
 class Interest:
@@ -43,6 +48,17 @@ class Interest:
             or was_in
             or appservice.covers("rooms", event.room_id)
             or (bool(appservice.namespaces["aliases"]) and await self._covers_alias(event.room_id))
+        )
+
+    def ignores(self, room_id: str, user_ids: Iterable[str]) -> bool:
+        """Whether an event of these users (its sender, whose membership it tells of) surely does not concern it, as far
+        as memory tells. It must be asked of the event all the same before one that may."""
+        appservice = self._appservice
+        return (
+            self._members.get(room_id) == _NOBODY
+            and not appservice.namespaces["aliases"]
+            and not appservice.covers("rooms", room_id)
+            and not any(appservice.may_act_as(user_id) for user_id in user_ids)
         )
 
     async def covers_room(self, room_id: str) -> bool:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from homeserver.runtime.bus import Hint
+from homeserver.services.appservice_interest import Interest
 from homeserver.services.appservices import Appservice
+from homeserver.services.events import StoredEvent
 from homeserver.services.one_time_key_counts import device_of_hint
 from storage.streams import Stream
 
@@ -34,8 +36,9 @@ class News:
 class NewsCollector:
     """Notes what may concern one application service. Whether it does is decided when it is looked up."""
 
-    def __init__(self, appservice: Appservice) -> None:
+    def __init__(self, appservice: Appservice, interest: Interest) -> None:
         self._appservice = appservice
+        self._interest = interest
         self.waiting = News()
 
     def take(self) -> News:
@@ -53,7 +56,7 @@ class NewsCollector:
         found = False
         for hint in hints:
             if hint.stream == Stream.EVENTS:
-                found = True
+                found = found or not self._ignores(hint)
             elif hint.keys:
                 found = self._note(hint) or found
         return found
@@ -63,6 +66,13 @@ class NewsCollector:
         if self._appservice.wants_ephemeral:
             self.waiting.typing.add(room_id)
         return self._appservice.wants_ephemeral
+
+    def _ignores(self, hint: Hint) -> bool:
+        stored = hint.payload
+        if not isinstance(stored, StoredEvent):
+            return False
+        room_id, *members = hint.keys
+        return self._interest.ignores(room_id, (stored.event.sender, *members))
 
     def _note(self, hint: Hint) -> bool:
         appservice, waiting, stream = self._appservice, self.waiting, hint.stream

@@ -17,6 +17,7 @@ from homeserver.runtime.clock import Clock
 from homeserver.runtime.http_client import HttpClient, HttpFailure
 from homeserver.runtime.random import Randomness
 from homeserver.runtime.tasks import Tasks
+from homeserver.services.appservice_interest import Interest
 from homeserver.services.appservice_news import NewsCollector
 from homeserver.services.appservice_queue import NotTaken, Queue, TransactionSocket
 from homeserver.services.appservice_transactions import Transaction, Transactions
@@ -37,6 +38,8 @@ RETRY_MAX_S: Final = 300.0
 _AWAY_MS: Final = 3_000
 # How far an application service that nothing concerns may get ahead of what is written down.
 _UNWRITTEN: Final = 5_000
+# How much may happen that surely does not concern it before it is looked at.
+_UNNOTED: Final = 1_000
 
 
 class AppserviceSender:
@@ -62,9 +65,7 @@ class AppserviceSender:
         self._randomness = randomness
         self._tasks = tasks
         self._process_name = process_name
-        self._queues = {
-            one.id: Queue(one, transactions.interest(one), NewsCollector(one)) for one in appservices.all
-        }
+        self._queues = {one.id: _queue(one, transactions.interest(one)) for one in appservices.all}
 
     async def start(self) -> None:
         """Take up the work where it was left, or stand by. Without application services there is none."""
@@ -262,8 +263,9 @@ class AppserviceSender:
     # --- news
 
     def _on_hints(self, hints: Sequence[Hint]) -> None:
+        position = self._database.position
         for queue in self._queues.values():
-            if queue.is_running and queue.news.note(hints):
+            if queue.is_running and (queue.news.note(hints) or _is_behind(queue, position)):
                 queue.wake.set()
         for hint in hints:
             if hint.stream == Stream.APPSERVICE_SOCKETS and hint.payload["process"] != self._process_name:
@@ -275,6 +277,15 @@ class AppserviceSender:
         for queue in self._queues.values():
             queue.news.waiting.is_whole = True
             queue.wake.set()
+
+
+def _queue(appservice: Appservice, interest: Interest) -> Queue:
+    return Queue(appservice, interest, NewsCollector(appservice, interest))
+
+
+def _is_behind(queue: Queue, position: int) -> bool:
+    """Whether so much has passed it by that it should be noted."""
+    return queue.row is not None and position - queue.row.sent_position > _UNNOTED
 
 
 async def _put(tx: Write, row: QueueRow) -> None:

@@ -14,7 +14,8 @@ from homeserver.services.appservice_sender import AppserviceSender
 from homeserver.services.appservice_transactions import Transactions
 from homeserver.services.appservices import Appservices, read_registration
 from homeserver.services.one_time_key_counts import OneTimeKeyCounts
-from storage.database import Database
+from storage import appservice_queues
+from storage.database import Database, Read
 from tests.services.spine import ALICE, SERVER, Person, Spine
 
 REGISTRATION = f"""
@@ -191,6 +192,33 @@ async def test_what_was_said_before_a_ghost_left_arrives_though_it_is_told_after
     await world.sender().start()
     await world.http.wait_for(arrived="leave")
     assert world.http.told() == ["one", "leave"]
+
+
+async def test_messages_of_rooms_that_do_not_concern_it_are_not_even_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_id, other = await room_with_ghost(world), await world.spine.new_room(ALICE)
+    reads: list[int] = []
+    real = appservice_queues.events_after
+
+    async def counted(tx: Read, after: int, upto: int, limit: int) -> list[tuple[int, int]]:
+        reads.append(upto)
+        return await real(tx, after, upto, limit)
+
+    monkeypatch.setattr(appservice_queues, "events_after", counted)
+    await world.sender().start()
+    for room in (other, room_id):
+        await world.spine.say(ALICE, room, "first")
+    await world.http.wait_for(arrived="first")
+    before = len(reads)
+    for number in range(20):
+        await world.spine.say(ALICE, other, f"message {number}")
+    assert len(reads) <= before + 1
+    # What concerns it afterwards comes all the same, and with it the ghost that joins there.
+    await world.spine.membership.join(GHOST, other)  # type: ignore[arg-type]
+    await world.spine.say(ALICE, other, "second")
+    await world.http.wait_for(arrived="second")
+    assert world.http.told() == ["first", "join", "second"]
 
 
 async def test_sign_of_life_ends_the_wait(world: World) -> None:
