@@ -22,6 +22,7 @@ run: $(VENV)/.ready-run ## serve: makes the environment, config, key and data fo
 	@exec $(BIN)/hearth run --config $(CONFIG)
 
 test: $(VENV)/.ready-dev ## run the tests, on SQLite and on a PostgreSQL and Redis of their own (ARGS=… for pytest)
+	@$(BIN)/python tests/clients/matrix-sdk-python/install.py .cache/matrix-sdk-python || true
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 clients: $(VENV)/.ready-dev ## drive Hearth with real clients that need npm or Rust (CLIENTS=matrix-js-sdk for one; tests/clients)

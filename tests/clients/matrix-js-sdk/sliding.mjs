@@ -35,11 +35,14 @@ await flow("sliding sync", async () => {
 
   await alice.sendTyping(first, true, 20000);
   await until("typing", () => phone.getRoom(first).getMember(alice.getUserId())?.typing);
-  const last = await received(alice, first, "line 4");
-  await alice.sendReadReceipt(last);
   await phone.sendReadReceipt(await received(phone, first, "line 4"));
-  await until("the receipt", () => alice.getRoom(first).getEventReadUpTo(bob.getUserId()) === last.getId());
-  await until("alice's receipt", () => phone.getRoom(first).getEventReadUpTo(alice.getUserId()) === last.getId());
+  const line = await received(alice, first, "line 4");
+  await until("the receipt", () => alice.getRoom(first).getEventReadUpTo(bob.getUserId()) === line.getId());
+  await bob.sendTextMessage(first, "read this");
+  const read = await received(alice, first, "read this");
+  await received(phone, first, "read this");
+  await alice.sendReadReceipt(read);
+  await until("alice's receipt", () => phone.getRoom(first).getEventReadUpTo(alice.getUserId()) === read.getId());
   await bob.setRoomTag(first, "m.favourite", {});
   await until("the tag", () => phone.getRoom(first).tags["m.favourite"]);
   step("typing, receipts and account data came by their extensions");
