@@ -32,6 +32,10 @@ _ENCRYPTION: StateKey = ("m.room.encryption", "")
 _NO_END = 2**62
 
 
+class NotNow(Exception):
+    """The batch has written to the room already; in another one it can be made whole."""
+
+
 class CompleteRoom:
     """Takes over the state of a partial room."""
 
@@ -59,13 +63,15 @@ class CompleteRoom:
         """`states` are those after the events that the join cites, all of whose events are stored. False where the room
         is partial no longer, or by another join.
 
-        Raises `AuthError` where the state does not allow the join, `MissingEvents` where not all is stored.
+        Raises `AuthError` where the state does not allow the join, `MissingEvents` where not all is stored, `NotNow`.
         """
         draft = await self._heads.draft(tx, room.room_id)
         current = await partial_rooms.of_room(tx, room.room_nid)
         join = await self._events.get(room.join_event_id, tx)
         if draft is None or join is None or join.position is None or current != room:
             return False
+        if self._events.are_appended(tx, draft.room_nid):
+            raise NotNow
         resolved = await self._state.resolve(tx, draft.room_version, draft.room_nid, states)
         base = self._state.extend(tx, draft.room_nid, EMPTY, await self._state.difference(tx, {}, resolved))
         arrived = await partial_rooms.arrived_since(tx, draft.room_nid, join.position)

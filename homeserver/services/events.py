@@ -142,6 +142,11 @@ class Events:
 
         tx.on_undo(undo)
 
+    def are_appended(self, tx: Write, room_nid: int) -> bool:
+        """Whether this batch has put off events of a room's timeline: no reads of the batch see them."""
+        in_batch: dict[str, StoredEvent] = tx.batch.get(_BATCH_KEY, {})
+        return any(stored.room_nid == room_nid and not stored.outlier for stored in in_batch.values())
+
     def forget_elsewhere(self, tx: Write, event_id: str) -> None:
         """Have the other processes read the event again."""
         if self._database.is_shared:

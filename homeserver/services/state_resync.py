@@ -12,7 +12,7 @@ from homeserver.core.events import Event, StateMap
 from homeserver.runtime.bus import Hint
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
-from homeserver.services.complete_room import CompleteRoom
+from homeserver.services.complete_room import CompleteRoom, NotNow
 from homeserver.services.events import Events
 from homeserver.services.fetch_missing import FetchMissing
 from homeserver.services.partial_rooms import PartialRooms
@@ -121,10 +121,7 @@ class StateResync:
         others = [name for name in dict.fromkeys((*room.servers, *hosts)) if name != self._server_name]
         for server in sorted(others, key=self._client.is_failing)[:SERVERS]:
             try:
-                states = await self._states(server, join.event)
-                await self._database.write(
-                    lambda tx, states=states: self.complete.complete(tx, room, states), rooms=(room.room_nid,)
-                )
+                await self.take_over(room, await self.states(server, join.event))
             except (FederationError, MissingEvents, AuthError) as error:
                 log.info("no state of %s from %s: %s", room.room_id, server, error)
             else:
@@ -132,7 +129,19 @@ class StateResync:
                 return True
         return False
 
-    async def _states(self, server: str, join: Event) -> list[StateMap]:
+    async def take_over(self, room: PartialRoom, states: Sequence[StateMap]) -> None:
+        """The room is whole when this returns. Raises `AuthError`, `MissingEvents`."""
+        while True:
+            try:
+                await self._database.write(
+                    lambda tx: self.complete.complete(tx, room, states), rooms=(room.room_nid,)
+                )
+            except NotNow:
+                await asyncio.sleep(0)
+            else:
+                return
+
+    async def states(self, server: str, join: Event) -> list[StateMap]:
         """The states after the events that the join cites. Raises `FederationError`."""
         try:
             return await self._states_after(server, join)
