@@ -106,6 +106,11 @@ async def test_after_a_restart_nothing_is_sent_twice_that_was_noted_as_sent(
     await hs2.join("bob", room_id, hs1)
     message = await hs1.send("alice", room_id, "once")
     await until(lambda: hs2.has(message))
+
+    async def is_answered() -> bool:
+        return hs1.sender.waiting() == {}
+
+    await until(is_answered)
     await hs1.stop()
     network.log.clear()
     await start("hs1")
