@@ -23,7 +23,7 @@ ANYWHERE = frozenset({
 _ERRCODE = re.compile(r"\bM_[A-Z_]+[A-Z]\b")
 _NOT_ERRCODES = {"M_KEYS", "M_RATCHET", "M_ROOT", "M_SAFETY", "M_EXAMPLE_ERROR"}
 # Proposals' error codes carry their number or their authors' name until they are accepted.
-_UNSTABLE = re.compile(r"([A-Z]+_)?(ORG[_.]MATRIX|IO[_.]ELEMENT)[_.]MSC[0-9]+[A-Z0-9_.]*")
+UNSTABLE = re.compile(r"([A-Z]+_)?(ORG[_.]MATRIX|IO[_.]ELEMENT)[_.]MSC[0-9]+[A-Z0-9_.]*")
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def error_faults(answer: Answer) -> Iterator[str]:
     if "flows" in value and "errcode" not in value:
         return  # user-interactive authentication that has just begun
     errcode, sentence = value.get("errcode"), value.get("error")
-    if not isinstance(errcode, str) or not (errcode in errcodes() or _UNSTABLE.fullmatch(errcode)):
+    if not isinstance(errcode, str) or not (errcode in errcodes() or UNSTABLE.fullmatch(errcode)):
         yield f"the error code {errcode!r} is not the specification's"
     if not isinstance(sentence, str) or len(sentence.split()) < 2:
         yield f"{errcode}: the error is not explained in a sentence"
