@@ -6,7 +6,11 @@ import orjson
 from sqlalchemy import delete, select
 
 from storage.database import Read, Write
+from storage.streams import Stream
 from storage.tables import room_aliases
+
+CHANGED = "room aliases:"
+"""The key of `Stream.CACHES` that says that some alias was made, moved or removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +39,17 @@ async def add(tx: Write, entry: RoomAlias) -> None:
     """Add an alias, at once. It must not exist."""
     values = {"room_id": entry.room_id, "servers": orjson.dumps(entry.servers), "creator": entry.creator}
     await tx.execute(room_aliases.insert().values(alias=entry.alias, **values))
+    tx.position(Stream.CACHES, CHANGED)
 
 
 async def move(tx: Write, old_room_id: str, new_room_id: str) -> None:
     """Have the aliases of one room point to another, at once."""
     statement = room_aliases.update().where(room_aliases.c.room_id == old_room_id)
-    await tx.execute(statement.values(room_id=new_room_id))
+    if await tx.execute(statement.values(room_id=new_room_id)):
+        tx.position(Stream.CACHES, CHANGED)
 
 
 async def remove(tx: Write, alias: str) -> bool:
     """Remove an alias, at once; whether there was one."""
+    tx.position(Stream.CACHES, CHANGED)
     return bool(await tx.execute(delete(room_aliases).where(room_aliases.c.alias == alias)))

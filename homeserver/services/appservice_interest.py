@@ -30,6 +30,8 @@ class Interest:
         self._events = events
         self._heads = heads
         self._members: BoundedCache[str, set[str]] = BoundedCache(rooms)
+        self._by_alias: BoundedCache[str, bool] = BoundedCache(rooms)
+        self._alias_changes = 0
 
     async def covers(self, stored: StoredEvent) -> bool:
         """Whether the application service is to be told of the event."""
@@ -56,10 +58,15 @@ class Interest:
         appservice = self._appservice
         return (
             self._members.get(room_id) == _NOBODY
-            and not appservice.namespaces["aliases"]
+            and (not appservice.namespaces["aliases"] or self._by_alias.get(room_id) is False)
             and not appservice.covers("rooms", room_id)
             and not any(appservice.may_act_as(user_id) for user_id in user_ids)
         )
+
+    def aliases_changed(self) -> None:
+        """Some alias is not what it was."""
+        self._alias_changes += 1
+        self._by_alias.clear()
 
     async def covers_room(self, room_id: str) -> bool:
         """Whether what passes in the room concerns it: one of its users is there, or it wants the room itself."""
@@ -103,6 +110,13 @@ class Interest:
         return members
 
     async def _covers_alias(self, room_id: str) -> bool:
+        known = self._by_alias.get(room_id)
+        if known is not None:
+            return known
+        changes = self._alias_changes
         async with self._database.read() as tx:
             aliases = await room_aliases.of_room(tx, room_id)
-        return any(self._appservice.covers("aliases", alias) for alias in aliases)
+        covered = any(self._appservice.covers("aliases", alias) for alias in aliases)
+        if changes == self._alias_changes:  # otherwise what was read may be of before the change
+            self._by_alias.put(room_id, covered)
+        return covered

@@ -11,6 +11,7 @@ from homeserver.services.appservice_interest import Interest
 from homeserver.services.appservices import Appservice
 from homeserver.services.events import StoredEvent
 from homeserver.services.one_time_key_counts import device_of_hint
+from storage import room_aliases
 from storage.streams import Stream
 
 
@@ -57,6 +58,8 @@ class NewsCollector:
         for hint in hints:
             if hint.stream == Stream.EVENTS:
                 found = found or not self._ignores(hint)
+            elif hint.stream == Stream.CACHES and hint.keys == (room_aliases.CHANGED,):
+                self._interest.aliases_changed()
             elif hint.keys:
                 found = self._note(hint) or found
         return found

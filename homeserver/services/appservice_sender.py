@@ -265,7 +265,8 @@ class AppserviceSender:
     def _on_hints(self, hints: Sequence[Hint]) -> None:
         position = self._database.position
         for queue in self._queues.values():
-            if queue.is_running and (queue.news.note(hints) or _is_behind(queue, position)):
+            found = queue.news.note(hints)
+            if queue.is_running and (found or _is_behind(queue, position)):
                 queue.wake.set()
         for hint in hints:
             if hint.stream == Stream.APPSERVICE_SOCKETS and hint.payload["process"] != self._process_name:
@@ -276,6 +277,7 @@ class AppserviceSender:
     def _look_at_everything(self) -> None:
         for queue in self._queues.values():
             queue.news.waiting.is_whole = True
+            queue.interest.aliases_changed()
             queue.wake.set()
 
 

@@ -79,9 +79,9 @@ class World:
     http: FakeHttp
     tasks: Tasks
 
-    def sender(self) -> AppserviceSender:
+    def sender(self, registration: str = REGISTRATION) -> AppserviceSender:
         spine = self.spine
-        bridges = Appservices([read_registration(REGISTRATION, SERVER)])
+        bridges = Appservices([read_registration(registration, SERVER)])
         counts = OneTimeKeyCounts(spine.database)
         # Typing and presence are asked for where they are wanted: by the tests of the whole server.
         transactions = Transactions(spine.database, spine.events, spine.heads, None, None, counts)  # type: ignore[arg-type]
@@ -219,6 +219,23 @@ async def test_messages_of_rooms_that_do_not_concern_it_are_not_even_read(
     await world.spine.say(ALICE, other, "second")
     await world.http.wait_for(arrived="second")
     assert world.http.told() == ["first", "join", "second"]
+
+
+async def test_room_concerns_it_from_its_alias_on(world: World) -> None:
+    registration = REGISTRATION + """  aliases: [{exclusive: false, regex: "#irc_.*"}]\n"""
+    room_id = await world.spine.new_room(ALICE)
+    await world.sender(registration).start()
+    await world.spine.say(ALICE, room_id, "before")
+    alias = f"#irc_a:{SERVER}"
+    await world.spine.directory.create(ALICE, alias, room_id)  # type: ignore[arg-type]
+    await world.spine.say(ALICE, room_id, "one")
+    await world.http.wait_for(arrived="one")
+    await world.spine.directory.delete(ALICE, alias)  # type: ignore[arg-type]
+    for text in ("two", "three"):
+        await world.spine.say(ALICE, room_id, text)
+    await world.spine.membership.invite(ALICE, room_id, GHOST.user_id)  # type: ignore[arg-type]
+    await world.http.wait_for(arrived="invite")
+    assert world.http.told()[-2:] == ["one", "invite"]
 
 
 async def test_sign_of_life_ends_the_wait(world: World) -> None:
