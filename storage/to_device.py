@@ -83,11 +83,12 @@ async def delete_up_to(tx: Write, user_id: str, device_id: str, position: int) -
     return await tx.execute(delete(to_device).where(*gone))
 
 
-async def delete_up_to_ordinal(tx: Write, user_id: str, device_id: str, ordinal: int) -> int:
-    """Forget the messages that arrived up to an ordinal; returns how many."""
+async def delete_delivered(tx: Write, last: DeviceMessage) -> int:
+    """Forget what was delivered to a device, `last` being the last of it; returns how many."""
     table = to_device.c
-    gone = (table.user_id == user_id, table.device_id == device_id, table.ordinal <= ordinal)
-    return await tx.execute(delete(to_device).where(*gone))
+    of_device = (table.user_id == last.user_id, table.device_id == last.device_id)
+    gone = (table.ordinal <= last.ordinal, table.position <= last.position)
+    return await tx.execute(delete(to_device).where(*of_device, *gone))
 
 
 async def has_any_up_to(tx: Read, user_id: str, device_id: str, position: int) -> bool:

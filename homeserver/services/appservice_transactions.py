@@ -105,11 +105,11 @@ class Transactions:
         """Messages to devices are delivered once: they are forgotten where nobody else comes for them."""
         if not messages or not appservice.receives_device_news:
             return
-        last = {(message.user_id, message.device_id): message.ordinal for message in messages}
+        last = {(message.user_id, message.device_id): message for message in messages}
 
         async def operation(tx: Write) -> None:
-            for (user_id, device_id), ordinal in last.items():
-                await to_device.delete_up_to_ordinal(tx, user_id, device_id, ordinal)
+            for message in last.values():
+                await to_device.delete_delivered(tx, message)
 
         await self._database.write(operation)
 

@@ -268,3 +268,32 @@ async def test_rooms_of_a_network_are_listed_for_those_who_ask_for_it(bridged: B
 
 async def test_bot_may_act_before_it_is_registered(bridged: BridgedSite) -> None:
     assert (await bridged.site.ok("GET", "/account/whoami", by="bot"))["user_id"] == BOT
+
+
+async def test_many_messages_to_devices_arrive_each_once(sqlite_url: str, tmp_path: Path) -> None:
+    async with bridged_site(sqlite_url, tmp_path, more=DEVICES) as bridged:
+        await bridged.ghost("bob")
+        await bridged.site.ask("PUT", f"/devices/D?user_id={GHOST}", {}, by="bot")
+        bridged.bridge.faults = 1_000_000
+        for number in range(250):
+            body = {"messages": {GHOST: {"D": {"number": number}}}}
+            await bridged.site.ok("PUT", f"/sendToDevice/m.test/{number}", body)
+        bridged.bridge.faults = 0
+        await bridged.site.ok("POST", "/_matrix/client/v1/appservice/irc/ping", {}, by="bot")
+        part = f"{UNSTABLE}to_device"
+        await bridged.bridge.wait_for(lambda: len(bridged.bridge.told(part)) >= 250)
+        assert [message["content"]["number"] for message in bridged.bridge.told(part)] == list(range(250))
+        assert max(len(body.get(part, ())) for body in bridged.bridge.transactions.values()) <= 200
+
+
+async def test_message_to_very_many_devices_at_once_arrives_whole(sqlite_url: str, tmp_path: Path) -> None:
+    async with bridged_site(sqlite_url, tmp_path, more=DEVICES) as bridged:
+        await bridged.ghost("bob")
+        names = [f"D{number}" for number in range(230)]
+        for name in names:
+            await bridged.site.ask("PUT", f"/devices/{name}?user_id={GHOST}", {}, by="bot")
+        await bridged.site.ok("PUT", "/sendToDevice/m.test/1", {"messages": {GHOST: {"*": {}}}})
+        await bridged.site.ok("PUT", "/sendToDevice/m.test/2", {"messages": {GHOST: {"D0": {"last": True}}}})
+        part = f"{UNSTABLE}to_device"
+        await bridged.bridge.wait_for(lambda: any(m["content"] for m in bridged.bridge.told(part)))
+        assert sorted(m["to_device_id"] for m in bridged.bridge.told(part)) == sorted([*names, "D0"])
