@@ -181,8 +181,8 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
         remote,
         profiles,
         **own,
-        invites=AccountDataGate(reading.account_data),
-    )
+        invites=AccountDataGate(reading.account_data), partial=reading.partial,
+    )  # fmt: skip
     create_room = CreateRoom(
         database,
         heads,

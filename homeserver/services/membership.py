@@ -15,6 +15,7 @@ from homeserver.services.invite_gate import InviteGate, OpenGate
 from homeserver.services.join_conditions import JoinConditions
 from homeserver.services.out_of_room import OutOfRoom
 from homeserver.services.outgoing_invites import OutgoingInvites
+from homeserver.services.partial_rooms import PartialRooms
 from homeserver.services.profile_reader import ProfileReader
 from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.room_heads import RoomHead, RoomHeads
@@ -45,6 +46,7 @@ class Membership:
         *,
         server_name: str,
         invites: InviteGate | None = None,
+        partial: PartialRooms | None = None,
     ) -> None:
         self._database = database
         self._events = events
@@ -56,6 +58,7 @@ class Membership:
         self._remote = remote
         self._profiles = profiles
         self._server_name = server_name
+        self._partial = partial
         self.invites: InviteGate = invites or OpenGate()
 
     async def join(
@@ -145,7 +148,7 @@ class Membership:
         """Remove a user, or take back their invite. Raises `Forbidden`, also where they are not in the room."""
         _check_user_id(user_id)
         await self._require_joined(requester, room_id)
-        if await self._membership_of(room_id, user_id) not in ("join", "invite", "knock"):
+        if await self._known_membership_of(room_id, user_id) not in ("join", "invite", "knock"):
             raise Forbidden("The user is not in the room")
         await self._change(requester.user_id, room_id, user_id, {**_reason(reason), "membership": "leave"})
 
@@ -159,7 +162,7 @@ class Membership:
         """Lift a ban. Raises `Forbidden`, and `BadState` where the user is not banned."""
         _check_user_id(user_id)
         await self._require_joined(requester, room_id)
-        if await self._membership_of(room_id, user_id) != "ban":
+        if await self._known_membership_of(room_id, user_id) != "ban":
             raise BadState("The user is not banned")
         await self._change(requester.user_id, room_id, user_id, {**_reason(reason), "membership": "leave"})
 
@@ -258,6 +261,14 @@ class Membership:
             return (await self._send.append(tx, room, draft)).event_id
 
         return await self._database.write(operation, rooms=(head.room_nid,))
+
+    async def _known_membership_of(self, room_id: str, user_id: str) -> str | None:
+        """As `_membership_of`; waits where the members of the room are still being read."""
+        membership = await self._membership_of(room_id, user_id)
+        if membership is not None or self._partial is None or not self._partial.is_partial(room_id):
+            return membership
+        await self._partial.wait(room_id)
+        return await self._membership_of(room_id, user_id)
 
     async def _membership_of(self, room_id: str, user_id: str) -> str | None:
         head = await self._heads.get(room_id)

@@ -102,7 +102,8 @@ class StateResync:
                 # Who has left the room does without: it goes on if somebody joins again.
                 if head is None or not head.hosts.get(self._server_name) or not await self._holds_lease(room):
                     return
-                if await self._read_from_any(room, list(head.hosts)):
+                # Another process may have been quicker, and have given up its lease since.
+                if await self._is_whole(room) or await self._read_from_any(room, list(head.hosts)):
                     self._pauses.pop(room.room_id, None)
                 else:
                     self._pause(room)
@@ -112,6 +113,10 @@ class StateResync:
             raise
         finally:
             self._under_way.discard(room.room_id)
+
+    async def _is_whole(self, room: PartialRoom) -> bool:
+        async with self._database.read() as tx:
+            return await partial_rooms.of_room(tx, room.room_nid) != room
 
     async def _read_from_any(self, room: PartialRoom, hosts: Sequence[str]) -> bool:
         """Whether the room is whole now, or another process's affair."""

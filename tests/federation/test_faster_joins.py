@@ -156,6 +156,17 @@ async def test_other_servers_are_asked_where_the_one_joined_through_is_gone(
     assert await facts(hs2, room_id) == await facts(hs3, room_id)
 
 
+async def test_whoever_is_kicked_is_looked_for_among_all_members(hs1: Hearth, hs2: Hearth, gate: Gate) -> None:
+    users = {"@alice:hs1": 100, "@bob:hs2": 50}
+    room_id = await hs1.create_room("alice", room_version="11", power_level_content_override={"users": users})
+    await hs1.join("ann", room_id)
+    await hs2.join("bob", room_id, hs1, whole=False)
+    kick = asyncio.create_task(hs2.writing.membership.kick(hs2.as_user("bob"), room_id, "@ann:hs1"))
+    gate.opened.set()
+    await kick
+    assert await hs2.membership(room_id, "@ann:hs1") == "leave"
+
+
 async def test_who_leaves_meanwhile_can_come_back(hs1: Hearth, hs2: Hearth, gate: Gate, until: Until) -> None:
     room_id = await hs1.create_room("alice")
     await hs2.join("bob", room_id, hs1, whole=False)

@@ -78,6 +78,32 @@ async def test_what_either_process_writes_is_sent_once_and_by_the_other_when_the
     await two.stop()
 
 
+async def test_the_members_of_a_room_are_read_by_one_process_and_known_to_both(
+    pair: tuple[Hearth, Hearth], hs2: Hearth, until: Until, network: Network
+) -> None:
+    one, two = pair
+    room_id = await hs2.create_room("alice")
+    await hs2.join("ann", room_id)
+    assert await two.reading.heads.get(room_id) is None
+    await one.join("bob", room_id, hs2, whole=False)
+    assert "@bob:hs1" in (await two.reading.heads.get(room_id)).joined  # type: ignore[union-attr]
+
+    async def are_whole() -> bool:
+        return not any(process.reading.partial.is_partial(room_id) for process in (one, two))
+
+    await until(are_whole)
+    for process in (one, two):
+        assert await process.state(room_id) == await hs2.state(room_id)
+        head = await process.reading.heads.get(room_id)
+        assert head is not None
+        assert not head.is_partial
+        assert head.hosts == {"hs1": 1, "hs2": 2}
+        assert head.joined == {"@alice:hs2", "@ann:hs2", "@bob:hs1"}
+    assert len(network.requests("state_ids")) == 1
+    for process in (one, two):
+        await process.stop()
+
+
 async def read_by_alice(process: Hearth, room_id: str, event_id: str) -> None:
     head = await process.reading.heads.get(room_id)
     assert head is not None
