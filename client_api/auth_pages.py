@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from client_api.pages import field, for_people, form, link, listed, page, paragraph, read_form, stage_done
 from client_api.single_sign_on import BASE as SSO
+from client_api.single_sign_on import described
 from homeserver.errors import MatrixError, ThreepidMediumNotSupported, Unauthorized, Unrecognized
 from homeserver.services.single_sign_on import SingleSignOn
 from homeserver.services.uia import (
@@ -28,16 +29,6 @@ _CAPTCHA_SOURCES: Final = (
     "https://www.google.com/recaptcha/ https://www.gstatic.com/recaptcha/; "
     "frame-src https://www.google.com/recaptcha/; connect-src https://www.google.com/recaptcha/"
 )
-_WHAT: Final = {
-    "add 3pid": "add an e-mail address to your account",
-    "deactivate": "close your account",
-    "delete_device": "log out a device of yours",
-    "delete_devices": "log out devices of yours",
-    "get_token": "log in another device",
-    "password": "change your password",
-    "register": "make an account",
-    "uploadCrossSigningKeys": "set up or reset the identity of your encrypted conversations",
-}
 
 
 class AuthPageHandlers:
@@ -110,14 +101,13 @@ class AuthPageHandlers:
         names = self._sso.names(linked)
         if not names:
             raise Unauthorized("Your account has no login service")
-        what = _WHAT.get(operation.partition(" ")[0]) or _WHAT.get(operation) or "change your account"
         links = [
             link(f"{SSO}/authenticate?{urlencode({'provider': id_, 'session': session})}", f"Continue with {name}")
             for id_, name in names.items()
         ]
         return page(
             "Confirm that it is you",
-            paragraph(f"A client wants to {what}. Continue only if you began this yourself."),
+            paragraph(f"A client wants to {described(operation)}. Continue only if you began this yourself."),
             listed(links),
         )
 

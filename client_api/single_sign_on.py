@@ -14,6 +14,15 @@ from homeserver.web.responses import Raw, Redirect
 BASE: Final = "/_matrix/client/unstable/sso"
 _COOKIE: Final = "hearth_sso"
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_WHAT: Final = {
+    "add 3pid": "add an e-mail address to your account",
+    "deactivate": "close your account",
+    "delete_device": "log out a device of yours",
+    "delete_devices": "log out devices of yours",
+    "get_token": "log in another device",
+    "password": "change your password",
+    "uploadCrossSigningKeys": "set up or reset the identity of your encrypted conversations",
+}
 
 
 class SingleSignOnHandlers:
@@ -100,13 +109,32 @@ class SingleSignOnHandlers:
         fields = await read_form(request)
         return Redirect(await self._sso.confirm(fields.get("id", ""), _browser_of(request)))
 
+    @for_people
+    async def approval_page(self, request: Request) -> Raw:
+        """Is this what they want to do?"""
+        self._require_enabled()
+        sign_on_id = request.query.require("id")
+        user_id, operation = await self._sso.approval(sign_on_id, _browser_of(request))
+        return page(
+            "Is it you who wants this?",
+            paragraph(f"A client that is logged in as {user_id} wants to {described(operation)}."),
+            paragraph("Close this page if you did not begin this yourself."),
+            form(f"{BASE}/approve", "Yes, go on", hidden={"id": sign_on_id}),
+        )
+
+    @for_people
+    async def approve(self, request: Request) -> Raw:
+        """It is."""
+        self._require_enabled()
+        fields = await read_form(request)
+        await self._sso.approve(fields.get("id", ""), _browser_of(request))
+        return stage_done()
+
     def _require_enabled(self) -> None:
         if not self._sso.is_enabled:
             raise Unrecognized("This server has no single sign-on")
 
     def _next(self, step: Step) -> Raw | Redirect:
-        if step.kind == "done":
-            return stage_done()
         if step.kind == "client":
             return Redirect(step.url)
         return Redirect(f"{BASE}/{step.kind}?{urlencode({'id': step.sign_on_id})}")
@@ -117,6 +145,11 @@ class SingleSignOnHandlers:
             "Set-Cookie": f"{_COOKIE}={browser}; Path=/_matrix/client; HttpOnly; SameSite=Lax{secure}",
             "Cache-Control": "no-store",
         }
+
+
+def described(operation: str) -> str:
+    """What user-interactive authentication is for, in words."""
+    return _WHAT.get(operation) or _WHAT.get(operation.partition(" ")[0]) or "change your account"
 
 
 def _name_page(sign_on_id: str, name: str, error: MatrixError | None = None) -> Raw:

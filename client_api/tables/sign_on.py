@@ -24,6 +24,8 @@ SIGN_ON: tuple[Endpoint, ...] = (
     _page("ssoChooseName", "POST", f"{BASE}/name", _SSO.choose_name),
     _page("ssoConfirmationPage", "GET", f"{BASE}/confirm", _SSO.confirmation_page),
     _page("ssoConfirm", "POST", f"{BASE}/confirm", _SSO.confirm),
+    _page("ssoApprovalPage", "GET", f"{BASE}/approve", _SSO.approval_page),
+    _page("ssoApprove", "POST", f"{BASE}/approve", _SSO.approve),
     _page("authFallbackPage", "GET", _FALLBACK, AuthPageHandlers.show),
     _page("authFallback", "POST", _FALLBACK, AuthPageHandlers.complete),
     _page("unsubscribePage", "GET", _UNSUBSCRIBE, UnsubscribeHandlers.ask),

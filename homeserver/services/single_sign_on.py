@@ -49,12 +49,10 @@ _MAX_NAME: Final = 255
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What comes next: the browser is sent to `url` (client), or `sign_on_id` waits for an answer (name, confirm).
+    """What comes next: the browser is sent to `url` (client), or `sign_on_id` waits for an answer: which name, whether
+    the client is trusted (confirm), whether what is under way is wanted (approve)."""
 
-    done: a stage of user-interactive authentication is completed.
-    """
-
-    kind: Literal["client", "name", "confirm", "done"]
+    kind: Literal["client", "name", "confirm", "approve"]
     sign_on_id: str = ""
     url: str = ""
 
@@ -166,10 +164,13 @@ class SingleSignOn:
         async with self._database.read() as tx:
             user_id = await storage.user_of(tx, person.provider, person.subject)
         if "uia_session" in details:
-            if user_id is None:
+            wanted = await self._uia.user_of_session(details["uia_session"])
+            if user_id is None or (wanted is not None and wanted != user_id):
                 raise Forbidden("This is not the login of the account that you are using")
-            await self._uia.prove_sign_on(details["uia_session"], user_id)
-            return Step("done")
+            # Somebody else may have sent them here: they are asked before it counts.
+            waiting = self._row("approve", browser or "", {"uia_session": details["uia_session"], "user_id": user_id})
+            await self._put(waiting)
+            return Step("approve", waiting.sign_on_id)
         if user_id is None:
             user_id = await self._account_for(provider, person)
         if user_id is None:
@@ -267,6 +268,19 @@ class SingleSignOn:
         """They trust the client: where to send them, with a login token. Raises Unknown, Forbidden."""
         row = await self._take(sign_on_id, "confirm", browser)
         return await self._client_url(row.details["user_id"], row.details["redirect_url"])
+
+    # --- on with user-interactive authentication
+
+    async def approval(self, sign_on_id: str, browser: str | None) -> tuple[str, str]:
+        """(user id, operation) that somebody is asked about. Raises Unknown, Forbidden."""
+        row = await self._find(sign_on_id, "approve", browser)
+        operation, _ = await self._uia.state_of(row.details["uia_session"])
+        return row.details["user_id"], operation
+
+    async def approve(self, sign_on_id: str, browser: str | None) -> None:
+        """They want it: the stage is completed. Raises Unknown, Forbidden."""
+        row = await self._take(sign_on_id, "approve", browser)
+        await self._uia.prove_sign_on(row.details["uia_session"], row.details["user_id"])
 
     async def _client_url(self, user_id: str, redirect_url: str) -> str:
         token, _ = await self._logins.login_token(user_id, self._config.login_token_lifetime)

@@ -207,6 +207,7 @@ async def test_bad_requests_of_browsers_are_answered_with_pages(light: Scene) ->
             ("/_matrix/client/unstable/sso/callback?state=x&code=y", 400),
             ("/_matrix/client/unstable/sso/name?id=x", 400),
             ("/_matrix/client/unstable/sso/confirm?id=x", 400),
+            ("/_matrix/client/unstable/sso/approve?id=x", 400),
             ("/_matrix/client/unstable/sso/authenticate?provider=one&session=x", 400),
         ):
             answer = await browser.ask("GET", path)
@@ -397,7 +398,14 @@ async def test_action_is_confirmed_by_single_sign_on(here: Scene) -> None:
         assert "log out a device of yours" in body
         (link,) = re.findall(r'href="([^"]+)"', body)
         status, _, body = await browser.go(unescape(link))
-        assert (status, "authDone" in body) == (200, True)
+        assert (status, "authDone" in body, "log out a device of yours" in body) == (200, False, True)
+        # Being sent to the provider by somebody is not agreeing.
+        assert (await here.site.ask("DELETE", "/devices/PHONE", {"auth": auth}, by="dana"))[0] == 401
+        async with here.browser() as other:
+            assert (await other.go(*browser.form_of(body)))[0] == 403
+        status, _, done = await browser.go(*browser.form_of(body))
+        assert (status, "authDone" in done) == (200, True)
+        assert (await browser.go(*browser.form_of(body)))[0] == 400
         assert "authDone" in (await browser.go(page))[2]
         await here.site.ok("DELETE", "/devices/PHONE", {"auth": auth}, by="dana")
 
