@@ -28,7 +28,7 @@ export function equal(found, expected, what) {
   check(a === b, `${what}: ${a} instead of ${b}`);
 }
 
-export async function until(what, found, seconds = 30) {
+export async function until(what, found, seconds = 60) {
   const end = Date.now() + seconds * 1000;
   for (;;) {
     const result = await found();

@@ -37,7 +37,7 @@ def register(url: str, name: str) -> None:
     request(url, "POST", "register", {"username": name, "password": PASSWORD, "auth": auth, "inhibit_login": True})
 
 
-async def until(what: str, found: Callable[[], Any], seconds: float = 30) -> Any:
+async def until(what: str, found: Callable[[], Any], seconds: float = 60) -> Any:
     """The first true thing that `found` returns (or its awaitable gives)."""
     end = time.monotonic() + seconds
     while True:
