@@ -58,7 +58,8 @@ class Recorder:
 
         async def handle(dispatcher: Dispatcher, http: Any, *args: Any, **named: Any) -> Any:
             reply = await recorder._original(dispatcher, http, *args, **named)
-            recorder.look_at(http.method, http.raw_path.partition("?")[0], reply)
+            if isinstance(reply, Reply | Streamed):  # no WebSocket
+                recorder.look_at(http.method, http.raw_path.partition("?")[0], reply)
             return reply
 
         Dispatcher.handle = handle  # type: ignore[method-assign]
