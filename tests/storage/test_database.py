@@ -129,7 +129,7 @@ async def test_caches_are_installed_before_the_caller_is_answered(database: Data
 
 
 async def test_the_caller_goes_on_before_those_who_wait_for_news(database: Database) -> None:
-    """A client wants the answer to what it sent before /sync tells it of the event: some do not cope with the opposite."""
+    """A client wants the answer to what it sent before /sync tells it of the event: some SDKs fail otherwise."""
     seen: list[str] = []
     news = asyncio.Event()
     database.on_commit.append(lambda hints: news.set())
