@@ -12,7 +12,9 @@ EMPTY_WORDS = {"utils", "util", "helpers", "helper", "manager", "common", "misc"
 SPECIFICATION_VERSION = "v1.19"
 SPECIFICATION_LINK = re.compile(r"spec\.matrix\.org/([^/\s\"'`)]+)")
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".yaml", ".yml", ".json", ".txt", ".sh", ".lock", ".ini", ".mako", ""}
-SKIPPED_FOLDERS = {".git", ".venv", ".cache", "__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis", "data", "node_modules"}
+SKIPPED_FOLDERS = {
+    ".git", ".venv", ".cache", "__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis", "data", "node_modules",
+}  # fmt: skip
 OF_ONE_MACHINE = re.compile(r"(?<![\w.])/work/|(?<![\w.])/root/|index-url|files\.pythonhosted\.org|pypi\.org/simple")
 
 
