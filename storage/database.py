@@ -136,7 +136,7 @@ class Write(Read):
 
     async def execute(self, statement: Executable) -> int:
         """Run a statement now; returns how many rows it changed."""
-        connection = await self._connected()
+        connection = await self._batch.begin()
         if not self._outcome.has_savepoint:
             await connection.exec_driver_sql("SAVEPOINT operation")
             self._outcome.has_savepoint = True
@@ -202,7 +202,7 @@ class Write(Read):
         last.rows.append(row)
 
     async def _connected(self) -> Any:
-        return await self._batch.begin()
+        return await self._batch.reading()
 
 
 def _as_keys(key: dict[str, Any]) -> dict[str, Any]:
@@ -235,6 +235,10 @@ class _Batch:
             await self._connection.exec_driver_sql(self._database.engine.begin_write)
             self._begun = True
         return self._connection
+
+    async def reading(self) -> Any:
+        """The connection. Where this process alone writes, reads need no transaction: nothing changes meanwhile."""
+        return await self.begin() if self._database.is_shared else self._connection
 
     async def lock_rooms(self, room_nids: Collection[int]) -> None:
         """Lock the rows of these rooms, in the order of their ids, so that two processes never wait for each other."""

@@ -1,9 +1,9 @@
 """Events and their bodies; which events redact which."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import and_, exists, select
+from sqlalchemy import and_, bindparam, exists, literal, select
 
 from storage.database import AnyRow, Read
 from storage.tables import event_bodies, event_relations, events, redactions, rooms
@@ -72,15 +72,25 @@ async def existing(tx: Read, event_ids: Iterable[str]) -> dict[str, tuple[int, b
     return found
 
 
-async def redactions_of(tx: Read, event_id: str) -> Sequence[str]:
-    """The ids of the stored redactions that ask to redact the event, oldest first."""
-    statement = (
-        select(events.c.event_id)
+# As `_LOAD`: each received event is looked for, and most are new.
+_TRACES = (
+    select(events.c.event_id, literal(False).label("redacts"), literal(0).label("depth"))
+    .where(events.c.event_id == bindparam("event_id"))
+    .union_all(
+        select(events.c.event_id, literal(True), events.c.depth)
         .join(redactions, redactions.c.event_nid == events.c.event_nid)
-        .where(redactions.c.redacts == event_id, events.c.rejected.is_(None), events.c.outlier.is_(False))
-        .order_by(events.c.depth, events.c.position)
+        .where(
+            redactions.c.redacts == bindparam("event_id"), events.c.rejected.is_(None), events.c.outlier.is_(False)
+        )
     )
-    return [row.event_id for row in await tx.fetch_all(statement)]
+    .order_by("depth")
+)
+
+
+async def traces_of(tx: Read, event_id: str) -> tuple[bool, list[str]]:
+    """Whether the event is stored, and the ids of the stored redactions that ask to redact it, oldest first."""
+    rows = await tx.fetch_all(_TRACES.params(event_id=event_id))
+    return any(not row.redacts for row in rows), [row.event_id for row in rows if row.redacts]
 
 
 async def ids_of_type(tx: Read, room_nid: int, event_type: str) -> list[str]:

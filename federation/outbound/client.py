@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from federation.outbound.failures import FederationError
 from federation.outbound.requests import SignedRequests, target_of
@@ -267,24 +267,29 @@ class FederationClient:
 
     # --- media
 
-    async def download_media(self, destination: str, media_id: str, *, max_bytes: int, timeout_ms: int) -> Answer:
-        """A multipart/mixed answer: see `media_parts.parse`."""
+    async def download_media(
+        self, destination: str, media_id: str, *, max_bytes: int, timeout_ms: int, into: BinaryIO
+    ) -> Answer:
+        """A multipart/mixed answer, the body of which is in the file `into`: see `media_parts.parse`."""
         target = target_of(V1, ["media", "download", media_id], {"timeout_ms": timeout_ms})
-        return await self._requests.send(destination, "GET", target, timeout_factor=PATIENT, max_bytes=max_bytes)
+        return await self._requests.send(
+            destination, "GET", target, timeout_factor=PATIENT, max_bytes=max_bytes, into=into
+        )
 
     async def download_media_unsigned(
-        self, destination: str, media_id: str, *, max_bytes: int, timeout_ms: int
+        self, destination: str, media_id: str, *, max_bytes: int, timeout_ms: int, into: BinaryIO
     ) -> Answer:
-        """The endpoint of before authenticated media, for servers that have no other. The answer is the file."""
+        """The endpoint of before authenticated media, for servers that have no other. What is put into `into` is the
+        file."""
         query = {"allow_remote": False, "timeout_ms": timeout_ms}
         target = target_of("/_matrix/media/v3", ["download", destination, media_id], query)
         return await self._requests.send(
-            destination, "GET", target, timeout_factor=PATIENT, max_bytes=max_bytes, signed=False
+            destination, "GET", target, timeout_factor=PATIENT, max_bytes=max_bytes, signed=False, into=into
         )
 
-    async def fetch(self, destination: str, url: str, *, max_bytes: int) -> Answer:
-        """GET of a URL that `destination` refers to, on whatever host; not signed."""
-        return await self._requests.fetch(destination, url, max_bytes=max_bytes)
+    async def fetch(self, destination: str, url: str, *, max_bytes: int, into: BinaryIO) -> Answer:
+        """GET of a URL that `destination` refers to, on whatever host; not signed. The body goes into `into`."""
+        return await self._requests.fetch(destination, url, max_bytes=max_bytes, into=into)
 
 
 def _object(answer: dict[str, Any], name: str, destination: str) -> dict[str, Any]:

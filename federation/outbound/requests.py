@@ -1,7 +1,7 @@
 """Signed requests to other servers, and what their answers mean. The endpoints themselves are in `client`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final, cast
 from urllib.parse import quote, urlencode
 
 from signedjson.types import SigningKey
@@ -103,8 +103,9 @@ class SignedRequests:
         max_bytes: int = JSON_BYTES,
         signed: bool = True,
         insistent: bool = False,
+        into: BinaryIO | None = None,
     ) -> Answer:
-        """As `json`, for an answer of any kind."""
+        """As `json`, for an answer of any kind, which may go into a file."""
         self._check_destination(destination, insistent)
         body = encode_lenient(content) if isinstance(content, dict) else content
         headers = {"Accept": "*/*"}
@@ -121,6 +122,7 @@ class SignedRequests:
                 body=body,
                 timeout_s=self._timeout_s * timeout_factor,
                 max_bytes=max_bytes,
+                into=into,
             )
         except FederationError as error:
             if error.kind in ("unreachable", "timeout"):
@@ -131,9 +133,9 @@ class SignedRequests:
             return answer
         raise self._failure(destination, answer)
 
-    async def fetch(self, destination: str, url: str, *, max_bytes: int) -> Answer:
+    async def fetch(self, destination: str, url: str, *, max_bytes: int, into: BinaryIO | None = None) -> Answer:
         """GET of an https URL that `destination` refers to. Raises `FederationError`."""
-        answer = await self._transport.fetch(url, timeout_s=self._timeout_s, max_bytes=max_bytes)
+        answer = await self._transport.fetch(url, timeout_s=self._timeout_s, max_bytes=max_bytes, into=into)
         if answer.status not in _SUCCESS:
             raise FederationError("failed", destination, f"the address it refers to answered {answer.status}")
         return answer

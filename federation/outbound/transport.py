@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -62,11 +62,17 @@ class Transport(Protocol):
         body: bytes | None,
         timeout_s: float,
         max_bytes: int,
+        into: BinaryIO | None = None,
     ) -> Answer:
-        """Raises `FederationError` (unreachable, timeout, malformed). `target` is path and query, encoded."""
+        """Raises `FederationError` (unreachable, timeout, malformed). `target` is path and query, encoded.
+
+        `into`: where the body goes as it comes, if it is not that of an error; the answer's own body is empty then.
+        """
         ...
 
-    async def fetch(self, url: str, *, timeout_s: float, max_bytes: int) -> Answer:
+    async def fetch(
+        self, url: str, *, timeout_s: float, max_bytes: int, into: BinaryIO | None = None
+    ) -> Answer:
         """GET of a URL, following no redirects. Raises `FederationError`."""
         ...
 
@@ -139,21 +145,24 @@ class HttpTransport:
         body: bytes | None,
         timeout_s: float,
         max_bytes: int,
+        into: BinaryIO | None = None,
     ) -> Answer:
         try:
             async with asyncio.timeout(timeout_s):
                 address = await self._locator.locate(destination)
-                return await self._try_hosts(destination, address, method, target, headers, body, max_bytes)
+                return await self._try_hosts(destination, address, method, target, headers, body, max_bytes, into)
         except TimeoutError as error:
             raise FederationError("timeout", destination, f"no answer within {timeout_s:g} s") from error
 
-    async def fetch(self, url: str, *, timeout_s: float, max_bytes: int) -> Answer:
+    async def fetch(
+        self, url: str, *, timeout_s: float, max_bytes: int, into: BinaryIO | None = None
+    ) -> Answer:
         if not url.startswith("https://"):
             raise FederationError("not_allowed", url, "only https is fetched")
         try:
             async with asyncio.timeout(timeout_s), self.session().get(url, allow_redirects=False) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status, headers, await read_bounded(response, max_bytes, url))
+                return Answer(response.status, headers, await read_bounded(response, max_bytes, url, into))
         except TimeoutError as error:
             raise FederationError("timeout", url, f"no answer within {timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -168,6 +177,7 @@ class HttpTransport:
         headers: Mapping[str, str],
         body: bytes | None,
         max_bytes: int,
+        into: BinaryIO | None,
     ) -> Answer:
         failure: Exception | None = None
         for host, port in address.hosts:
@@ -177,7 +187,7 @@ class HttpTransport:
                     return Answer(
                         response.status,
                         {name.lower(): value for name, value in response.headers.items()},
-                        await read_bounded(response, max_bytes, destination),
+                        await read_bounded(response, max_bytes, destination, into),
                     )
             except aiohttp.ClientConnectorError as error:
                 failure = error  # nothing was sent: the next host may do
@@ -202,8 +212,15 @@ class HttpTransport:
             yield response
 
 
-async def read_bounded(response: aiohttp.ClientResponse, max_bytes: int, server: str) -> bytes:
-    """The body, unpacked; raises `FederationError` (malformed) as soon as it is over `max_bytes`."""
+async def read_bounded(
+    response: aiohttp.ClientResponse, max_bytes: int, server: str, into: BinaryIO | None = None
+) -> bytes:
+    """The body, unpacked; raises `FederationError` (malformed) as soon as it is over `max_bytes`.
+
+    `into`: as for `Transport.send`.
+    """
+    if into is not None and not response.ok:
+        into, max_bytes = None, MAX_FAILURE_BODY
     pieces: list[bytes] = []
     size = 0
     try:
@@ -212,7 +229,10 @@ async def read_bounded(response: aiohttp.ClientResponse, max_bytes: int, server:
             if size > max_bytes:
                 response.close()
                 raise FederationError("malformed", server, f"the answer is larger than {max_bytes} bytes")
-            pieces.append(piece)
+            if into is None:
+                pieces.append(piece)
+            else:
+                await asyncio.to_thread(into.write, piece)
     except aiohttp.ClientPayloadError as error:
         raise FederationError("unreachable", server, _named(error)) from error
     return b"".join(pieces)

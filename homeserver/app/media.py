@@ -32,7 +32,7 @@ def build_media(base: Foundation, outside: Outside) -> MediaServices:
     """Media of other servers is fetched where federation is on."""
     config, name = base.config.media, base.server_name
     store = media_store(base)
-    remote = FederationMedia(outside.client) if base.config.federation.enabled else None
+    remote = FederationMedia(outside.client, store.spool) if base.config.federation.enabled else None
     reader = MediaReader(base.database, store, config, name, remote, base.clock, base.tasks)
     return MediaServices(
         MediaUploads(base.database, store, config, name, base.clock, base.randomness),

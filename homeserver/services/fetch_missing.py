@@ -62,10 +62,11 @@ class FetchMissing:
         except FederationError as error:
             log.info("no auth events of %s: %s", event.event_id, error)
             chain = []
-        await self._outliers.take_in(event.room_id, event.room_version, chain)
+        await self._outliers.take_in(event.room_id, event.room_version, chain, auth_events_of(event))
         # The chain is what the other server believes; the event itself says what it needs.
         if lacking := await self._lacking(auth_events_of(event)):
-            await self._outliers.take_in(event.room_id, event.room_version, await self._single(origin, lacking))
+            found = await self._single(origin, lacking)
+            await self._outliers.take_in(event.room_id, event.room_version, found, lacking)
 
     async def state_after(self, origin: str, event: Event, prev_event_id: str) -> dict[StateKey, str]:
         """The state after a prev event that is missing here, as the other server has it; the prev event and all of the
@@ -92,10 +93,10 @@ class FetchMissing:
         lacking = await self._lacking([*state_ids, *chain_ids])
         if len(lacking) > ONE_BY_ONE:
             state, chain = await self._client.state(origin, room_id, at)
-            await self._outliers.take_in(room_id, version, [*chain, *state])
+            await self._outliers.take_in(room_id, version, [*chain, *state], state_ids)
             lacking = []
         if lacking := await self._lacking([*lacking, at]):
-            await self._outliers.take_in(room_id, version, await self._single(origin, lacking))
+            await self._outliers.take_in(room_id, version, await self._single(origin, lacking), lacking)
         return await self._state_of(origin, event, state_ids)
 
     async def _state_of(self, origin: str, event: Event, state_ids: Sequence[str]) -> dict[StateKey, str]:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 from homeserver.errors import TooLarge
 
@@ -52,6 +52,10 @@ class MediaStore:
         finally:
             await draft.discard()
 
+    async def spool(self) -> BinaryIO:
+        """An unnamed file on the disk where the media are, gone once it is closed: for what is not media yet."""
+        return await asyncio.to_thread(_spool, self._incoming)
+
     async def keep(self, data: bytes) -> StoredFile:
         """Keep something small."""
 
@@ -67,6 +71,11 @@ class MediaStore:
     async def remove_unfinished(self, *, unless_newer_than: float) -> None:
         """Remove what was left by uploads whose process was killed."""
         await asyncio.to_thread(_remove_drafts, self._incoming, unless_newer_than)
+
+
+def _spool(folder: Path) -> BinaryIO:
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    return cast("BinaryIO", tempfile.TemporaryFile(dir=folder))
 
 
 class _Draft:

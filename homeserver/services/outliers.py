@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from homeserver.core.auth_errors import AuthError
@@ -43,12 +43,15 @@ class Outliers:
         self._imports = imports
         self._signatures = signatures
 
-    async def take_in(self, room_id: str, version: RoomVersion, pdus: Sequence[object]) -> None:
+    async def take_in(
+        self, room_id: str, version: RoomVersion, pdus: Sequence[object], wanted: Collection[str]
+    ) -> None:
         """Stores those of the PDUs of a known room that are new and pass steps 1 to 3; what fails step 4, as rejected.
 
-        What is authorised by events that nobody sent is left out.
+        What is authorised by events that nobody sent is left out, and so is what is neither `wanted` nor authorises,
+        be it through others, what is.
         """
-        new, rejected = await self.judge(await self.check(room_id, version, pdus))
+        new, rejected = await self.judge(await self.check(room_id, version, pdus, wanted))
         if not new:
             return
 
@@ -59,9 +62,13 @@ class Outliers:
 
         await self._database.write(store)
 
-    async def check(self, room_id: str, version: RoomVersion, pdus: Sequence[object]) -> list[Event]:
-        """Steps 1 to 3 for those of the PDUs that are not stored yet; what fails is left out."""
+    async def check(
+        self, room_id: str, version: RoomVersion, pdus: Sequence[object], wanted: Collection[str] | None = None
+    ) -> list[Event]:
+        """Steps 1 to 3 for those of the PDUs that are not stored yet; what fails, or nobody asked for, is left out."""
         received = parse(pdus, version, room_id)
+        if wanted is not None:
+            received.events = _chain_of(wanted, received.events)
         known = await self._events.get_many([event.event_id for event in received.events])
         received.events = [event for event in received.events if event.event_id not in known]
         received = await verify(received, self._signatures)
@@ -107,6 +114,18 @@ class Outliers:
             raise MissingAuthEvents(missing)
         refused = {event_id for event_id, stored in found.items() if stored.rejected is not None}
         return refusal_by_auth_events(event, {event_id: stored.event for event_id, stored in found.items()}, refused)
+
+
+def _chain_of(wanted: Collection[str], events: Sequence[Event]) -> list[Event]:
+    """Those of the events that are wanted, or authorise them, in the order in which they came."""
+    by_id = {event.event_id: event for event in events}
+    pending = [event_id for event_id in wanted if event_id in by_id]
+    chain = set(pending)
+    while pending:
+        following = {i for i in auth_events_of(by_id[pending.pop()]) if i in by_id} - chain
+        chain |= following
+        pending += following
+    return [event for event in events if event.event_id in chain]
 
 
 def refusal_by_auth_events(event: Event, known: Mapping[str, Event], rejected: set[str]) -> str | None:

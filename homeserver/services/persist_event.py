@@ -91,7 +91,7 @@ class PersistEvent:
         same batch before; `known` are events at hand, so that they need not be read. Raises `MissingEvents` where state
         has to be resolved of events that are not there.
         """
-        existing = None if is_new else await self._events.get(event.event_id, tx)
+        existing, redaction_ids = (None, ()) if is_new else await self._redactions.look_for(tx, event.event_id)
         if existing is not None and (not existing.outlier or outlier):
             return existing
         stored = StoredEvent(
@@ -125,7 +125,10 @@ class PersistEvent:
         self._events.appended(tx, stored)
         tx.after_commit(lambda: self._keep(stored, position))
         if position is not None:
-            await self._finish(tx, draft, stored, is_new, missing)
+            if not is_new and rejected is None:
+                self._note_missing(draft, event, missing)
+                await self._redactions.apply_earlier(tx, draft, stored, redaction_ids)
+            await self._finish(tx, draft, stored)
         if backfilled and stored.is_accepted and (parent := relation_of(event)[0]) is not None:
             # Nobody is told of history that arrives late, but what is shown with the parent is different now.
             tx.position(Stream.CACHES, CHILDREN + parent)
@@ -288,17 +291,12 @@ class PersistEvent:
             if stored.thread_root is not None:
                 draft.set_thread_seq(stored.thread_root, stored.thread_notify_seq)
 
-    async def _finish(
-        self, tx: Write, draft: HeadDraft, stored: StoredEvent, is_new: bool, missing: Sequence[str]
-    ) -> None:
+    async def _finish(self, tx: Write, draft: HeadDraft, stored: StoredEvent) -> None:
         """What an event of the timeline brings about, once it is there."""
         if stored.is_accepted and stored.event.redacts is not None:
             await self._redactions.apply(tx, draft, stored)
         if stored.is_local:
             self._members.tell_departed(tx, draft, stored)
-        if not is_new and stored.rejected is None:
-            self._note_missing(draft, stored.event, missing)
-            await self._redactions.find_for(tx, draft, stored)
 
     async def _missing(self, tx: Write, event: Event) -> Sequence[str]:
         """What the event cites but the timeline lacks."""

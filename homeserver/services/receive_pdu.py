@@ -115,11 +115,14 @@ class ReceivePdu:
         return verdict
 
     async def _receive(self, origin: str, event: Event, fills_gap: bool, relay: bool) -> Verdict:
-        known = await self._events.get(event.event_id)
-        if known is not None and not known.outlier:
-            return Verdict(event.event_id, "known", stored=known)
+        known = self._events.cached(event.event_id)
         try:
             lacking = await self._lacking_prev_events(event)
+            if known is None and (lacking or relay):
+                known = await self._events.get(event.event_id)
+            # Where all before it is here, the write that appends it finds out whether it is known.
+            if known is not None and not known.outlier:
+                return Verdict(event.event_id, "known", stored=known)
             if lacking and fills_gap and await self._fill_gap(origin, event):
                 lacking = await self._lacking_prev_events(event)
                 if not await self._are_older_than_ours(event, lacking):

@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/rooms/v3/#handling-redactions
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from homeserver.core.auth_selection import CREATE_KEY, POWER_LEVELS_KEY
@@ -31,9 +32,19 @@ class Redactions:
         if target is not None and target.room_nid == draft.room_nid and await self._counts(tx, redaction, target):
             self._redact(tx, draft, target, redaction.event)
 
-    async def find_for(self, tx: Write, draft: HeadDraft, target: StoredEvent) -> None:
+    async def look_for(self, tx: Write, event_id: str) -> tuple[StoredEvent | None, list[str]]:
+        """The event where it is stored already, and the ids of redactions that came before it."""
+        found = self._events.cached(event_id, tx)
+        if found is not None and not found.outlier:
+            return found, []
+        is_stored, redaction_ids = await storage_events.traces_of(tx, event_id)
+        return (await self._events.get(event_id, tx) if is_stored and found is None else found), redaction_ids
+
+    async def apply_earlier(
+        self, tx: Write, draft: HeadDraft, target: StoredEvent, redaction_ids: Sequence[str]
+    ) -> None:
         """An event arrived that may have been redacted before it came."""
-        for event_id in await storage_events.redactions_of(tx, target.event_id):
+        for event_id in redaction_ids:
             redaction = await self._events.get(event_id, tx)
             if redaction is None or redaction.room_nid != draft.room_nid or not redaction.is_accepted:
                 continue

@@ -10,7 +10,7 @@ PLACES = (
     "homeserver/services",
     "client_api",
     "federation/inbound",
-    "federation/sender.py",
+    "federation/sender",
     "storage",
 )
 STATUS_NAMES = {"HTTPStatus", "json_response", "HTTPException"}

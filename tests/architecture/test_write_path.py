@@ -4,7 +4,7 @@ import ast
 
 from tests.architecture.sources import sources
 
-WRITERS = ("homeserver/services", "federation/sender.py", "storage")
+WRITERS = ("homeserver/services", "federation/sender", "storage")
 DATABASE_NAMES = {"database", "db", "writer"}
 
 

@@ -1,7 +1,8 @@
 """A network in memory: servers are functions, and what lies between them may drop, delay, change or forge."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
 
 from federation.outbound.failures import FederationError
 from federation.outbound.transport import Answer
@@ -69,9 +70,19 @@ class MemoryTransport:
         body: bytes | None,
         timeout_s: float,
         max_bytes: int,
+        into: BinaryIO | None = None,
     ) -> Answer:
-        sent = Sent(self.source, destination, method, target, body, headers)
+        answer = await self._answer(Sent(self.source, destination, method, target, body, headers))
+        if len(answer.body) > max_bytes:
+            raise FederationError("malformed", destination, "the answer is larger than it may be")
+        if into is None or answer.status != 200:
+            return answer
+        into.write(answer.body)
+        return replace(answer, body=b"")
+
+    async def _answer(self, sent: Sent) -> Answer:
         self.network.log.append(sent)
+        destination = sent.destination
         if frozenset((self.source, destination)) in self.network.cut:
             raise FederationError("unreachable", destination, "the network is cut")
         for interference in self.network.interferences:
@@ -81,15 +92,14 @@ class MemoryTransport:
         serve = self.network.servers.get(destination)
         if serve is None:
             raise FederationError("unreachable", destination, "no such server")
-        answer = await serve(method, target, headers, body)
-        if len(answer.body) > max_bytes:
-            raise FederationError("malformed", destination, "the answer is too large")
-        return answer
+        return await serve(sent.method, sent.target, sent.headers, sent.body)
 
-    async def fetch(self, url: str, *, timeout_s: float, max_bytes: int) -> Answer:
+    async def fetch(
+        self, url: str, *, timeout_s: float, max_bytes: int, into: BinaryIO | None = None
+    ) -> Answer:
         host, _, path = url.removeprefix("https://").partition("/")
         return await self.send(
-            host, "GET", "/" + path, headers={}, body=None, timeout_s=timeout_s, max_bytes=max_bytes
+            host, "GET", "/" + path, headers={}, body=None, timeout_s=timeout_s, max_bytes=max_bytes, into=into
         )
 
     async def close(self) -> None:

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from federation import sender as sender_module
+from federation.sender import delivery
 from tests.federation.conftest import Until
 from tests.federation.hearth import Hearth
 from tests.federation.network import Network
@@ -17,7 +17,7 @@ def sent_to(network: Network, server_name: str) -> list[str]:
 async def test_after_a_long_outage_only_the_last_event_of_each_room_is_sent(
     hs1: Hearth, hs2: Hearth, network: Network, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender_module, "FAR_BEHIND", 20)
+    monkeypatch.setattr(delivery, "FAR_BEHIND", 20)
     rooms = [await hs1.create_room("alice") for _ in range(3)]
     for room_id in rooms:
         await hs2.join("bob", room_id, hs1)

@@ -1,13 +1,16 @@
 """What many servers in a room, or many that are idle, cost."""
 
+import asyncio
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from federation import sender as sender_module
 from federation.outbound.transport import Answer
+from federation.sender import delivery
+from federation.sender import sender as sender_module
 from homeserver.core import event_builder
+from homeserver.runtime.clock import FrozenClock
 from storage.tables import room_hosts
 from tests.federation.conftest import Until
 from tests.federation.hearth import Hearth
@@ -53,7 +56,9 @@ async def test_a_message_to_a_hundred_servers_is_signed_and_serialised_once(
     assert signed.call_count == 1
 
 
-async def test_servers_that_are_up_to_date_cost_nothing(hs1: Hearth, network: Network, until: Until) -> None:
+async def test_servers_that_are_up_to_date_cost_nothing_and_few_are_sent_to_at_once(
+    hs1: Hearth, network: Network, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
     room_id = await hs1.create_room("alice")
     head = await hs1.reading.heads.get(room_id)
     assert head is not None
@@ -70,6 +75,15 @@ async def test_servers_that_are_up_to_date_cost_nothing(hs1: Hearth, network: Ne
         return Answer(200, {}, b'{"pdus":{}}') if "/send/" in sent.target else None
 
     network.interferences.append(take)
+    monkeypatch.setattr(delivery, "AT_ONCE", 20)
+    most = 0
+
+    async def count(sent: Sent) -> Answer | None:
+        nonlocal most
+        most = max(most, sum("sending to " in task.get_name() for task in asyncio.all_tasks()))
+        return None
+
+    network.interferences.insert(0, count)
     await hs1.send("alice", room_id, "hello")
 
     async def all_have_it() -> bool:
@@ -80,3 +94,46 @@ async def test_servers_that_are_up_to_date_cost_nothing(hs1: Hearth, network: Ne
 
     await until(all_have_it)
     await until(nothing_is_left)
+    assert most == 20
+
+
+async def test_servers_that_fail_and_hang_leave_places_for_the_others(
+    hs1: Hearth, network: Network, until: Until, monkeypatch: pytest.MonkeyPatch, clock: FrozenClock
+) -> None:
+    monkeypatch.setattr(delivery, "AT_ONCE", 4)
+    monkeypatch.setattr(delivery, "TO_FAILING_AT_ONCE", 2)
+    room_id = await hs1.create_room("alice")
+    head = await hs1.reading.heads.get(room_id)
+    assert head is not None
+    failing = [f"bad{number}" for number in range(10)]
+
+    async def fill(tx: Any) -> None:
+        for name in (*failing, "good"):
+            tx.insert(room_hosts, room_nid=head.room_nid, server_name=name, joined_count=1)
+
+    await hs1.base.database.write(fill)
+    hs1.sender._hosts.clear()
+    for name in failing:
+        hs1.outside.reachability.failed(name)
+    clock.advance(100_000)
+    hang, to_good = asyncio.Event(), asyncio.Event()
+
+    async def answer(sent: Sent) -> Answer | None:
+        if sent.destination in failing:
+            await hang.wait()
+        else:
+            to_good.set()
+        return Answer(200, {}, b'{"pdus":{}}')
+
+    network.interferences.append(answer)
+    for body in "abc":
+        to_good.clear()
+        await hs1.send("alice", room_id, body)
+        await asyncio.wait_for(to_good.wait(), 60)
+    assert len({sent.destination for sent in network.requests("/send/")}) == 3
+    hang.set()
+
+    async def all_have_it() -> bool:
+        return {sent.destination for sent in network.requests("/send/")} == {*failing, "good"}
+
+    await until(all_have_it)

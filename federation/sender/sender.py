@@ -1,30 +1,29 @@
 """Sends other servers what concerns them: events, EDUs; in order, once each, through outages and restarts.
 
 The log is the queue. The router follows it and notes, for every event of this server, which servers it concerns; a
-server's outbox holds what it has not been sent. A task runs for a server only while something is on its way there. A
-crash loses nothing: what was not noted as sent is sent again, and receivers drop what they have.
+server's outbox holds what it has not been sent, and `delivery` sends it. A crash loses nothing: what was not noted as
+sent is sent again, and receivers drop what they have.
 """
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import Final
 
 from federation.outbound.client import FederationClient
-from federation.outbound.failures import FederationError
-from federation.outbound.outbox import MAX_EDUS, MAX_PDUS, Outbox, WaitingEvent, edu, transaction
+from federation.outbound.outbox import Outbox, WaitingEvent, edu
 from federation.outbound.reachability import Failing, Reachability
+from federation.sender.delivery import Delivery
+from federation.sender.passing_edus import PassingEdu, PassingEdus
+from federation.sender.room_hosts import Committed, RoomHosts, carries_event
 from homeserver.core.canonical_json import decode, encode_lenient
-from homeserver.core.events import Event, StateKey
 from homeserver.runtime.bus import Hint
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
 from storage import destinations as storage
 from storage.database import Database, Write
-from storage.destinations import CHECKPOINT, Destination, OutboundEdu, OutboundEvent
+from storage.destinations import CHECKPOINT, Destination, OutboundEvent
 from storage.leases import LeaseTaken, give_up_lease, take_lease
-from storage.receipts import Receipt
 from storage.rooms import log_position
 from storage.streams import Stream
 
@@ -34,27 +33,10 @@ LEASE: Final = "federation sender"
 LEASE_MS: Final = 15_000
 STEP_S: Final = 1.0
 ROUTED_AT_ONCE: Final = 200
-FAR_BEHIND: Final = 500
-"""Events that a server may miss and still be sent each of them."""
-KNOWN_ROOMS: Final = 5_000
+KNOWN_SERVERS: Final = 5_000
 HEARD_EVERY_S: Final = 10.0
 # A room whose members were not all known (`services.room_heads`) has other servers in it, perhaps.
 _WHOLE: Final = "whole:"
-# Answers that speak of the server rather than of the transaction: it is tried again later.
-_LATER: Final = frozenset({None, "M_UNAUTHORIZED"})
-
-
-class Committed(Protocol):
-    """What a hint of `Stream.EVENTS` carries in the process that wrote the event."""
-
-    event: Event
-    nid: int
-    room_nid: int
-    position: int | None
-    rejected: str | None
-    is_local: bool
-    told_too: tuple[str, ...]
-    changed: dict[StateKey, tuple[str | None, str | None]]
 
 
 class FederationSender:
@@ -72,30 +54,30 @@ class FederationSender:
         process_name: str,
     ) -> None:
         self._database = database
-        self._client = client
         self._reachability = reachability
         self._clock = clock
         self._tasks = tasks
         self._server_name = server_name
         self._process_name = process_name
         self._outboxes: dict[str, Outbox] = {}
-        self._hosts: OrderedDict[int, tuple[str, ...]] = OrderedDict()
-        self._hosts_forgotten = 0
-        self._room_nids: OrderedDict[str, int] = OrderedDict()
+        self._hosts = RoomHosts(database)
+        self._passing = PassingEdus(database, self._hosts, clock, server_name)
+        self._delivery = Delivery(
+            database, client, reachability, clock, tasks, server_name=server_name, emptied=self._forget
+        )
         self._arrived: list[Hint] = []
         self._wake = asyncio.Event()
         self._routed = 0
         self._reread = True
         self._stored: dict[str, Destination] = {}
-        self._is_active = self._is_stopped = False
+        self._is_stopped = False
         self._lease_until = 0
-        self._count = 0
         self._heard_at: dict[str, float] = {}
 
     @property
     def is_active(self) -> bool:
         """Whether it is this process that sends."""
-        return self._is_active
+        return self._delivery.is_open
 
     def waiting(self) -> dict[str, int]:
         """Servers that have something to be sent, and how many events memory holds for each."""
@@ -113,9 +95,9 @@ class FederationSender:
     async def stop(self) -> None:
         """Notes how far every server is, and lets another process go on. It does not start again."""
         self._is_stopped = True
-        if not self._is_active:
+        if not self.is_active:
             return
-        self._is_active = False
+        self._delivery.close()
         await self._store_progress()
 
         async def give_up(tx: Write) -> None:
@@ -131,7 +113,7 @@ class FederationSender:
         is_news = self._database.is_shared and self._heard_at.get(server_name, -HEARD_EVERY_S) + HEARD_EVERY_S <= now
         if self._reachability.failing(server_name) is None and not is_news:
             return
-        if len(self._heard_at) >= KNOWN_ROOMS:
+        if len(self._heard_at) >= KNOWN_SERVERS:
             self._heard_at.clear()
         self._heard_at[server_name] = now
         # At once, as it may have to be asked about what it says.
@@ -141,11 +123,12 @@ class FederationSender:
     async def _step(self) -> None:
         """Once a second: hold the lease, note progress, try servers whose pause is over."""
         if self._is_stopped or not await self._holds_lease():
-            self._is_active = False
+            self._delivery.close()
             return
-        if not self._is_active:
+        if not self.is_active:
             await self._load()
-            self._is_active = self._reread = True
+            self._delivery.open()
+            self._reread = True
             self._wake.set()
         await self._store_progress()
         for outbox in list(self._outboxes.values()):
@@ -155,7 +138,7 @@ class FederationSender:
         if not self._database.is_shared:
             return True
         now = self._clock.now_ms()
-        if self._is_active and self._lease_until - now > LEASE_MS // 2:
+        if self.is_active and self._lease_until - now > LEASE_MS // 2:
             return True
         try:
             fence = await self._database.write(
@@ -219,10 +202,9 @@ class FederationSender:
     def _on_hints(self, hints: list[Hint]) -> None:
         for hint in hints:
             if hint.stream == Stream.EVENTS:
-                self._forget_hosts(hint)
+                self._hosts.heard(hint)
             elif hint.stream == Stream.CACHES and any(key.startswith(_WHOLE) for key in hint.keys):
                 self._hosts.clear()
-                self._hosts_forgotten += 1
             if hint.stream in _ROUTED:
                 self._arrived.append(hint)
                 self._wake.set()
@@ -237,7 +219,7 @@ class FederationSender:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if not self._is_active:
+            if not self.is_active:
                 self._arrived.clear()
                 self._reread = True
                 continue
@@ -255,7 +237,7 @@ class FederationSender:
 
     async def _route(self, arrived: list[Hint]) -> None:
         events = [hint for hint in arrived if hint.stream == Stream.EVENTS]
-        if self._reread or (events and (self._database.is_shared or not all(map(_carries_event, events)))):
+        if self._reread or (events and (self._database.is_shared or not all(map(carries_event, events)))):
             await self._route_log()
             self._reread = False
         else:
@@ -294,7 +276,7 @@ class FederationSender:
     async def _route_event(self, event: OutboundEvent) -> None:
         """Puts the event into the outboxes of the servers in its room, and of the one whose user it is about."""
         waiting = WaitingEvent(event.position, event.nid, event.event_id, event.body)
-        hosts = await self._hosts_of(event.room_nid)
+        hosts = await self._hosts.of(event.room_nid)
         # A join or leave that another server had this one send comes from there.
         sender_server = event.sender.partition(":")[2]
         for server_name in hosts:
@@ -326,40 +308,6 @@ class FederationSender:
             outbox.add_event(event)
         self._kick(outbox)
 
-    async def _hosts_of(self, room_nid: int) -> tuple[str, ...]:
-        hosts = self._hosts.get(room_nid)
-        if hosts is None:
-            forgotten = self._hosts_forgotten
-            async with self._database.read() as tx:
-                hosts = tuple(await storage.hosts_of_room(tx, room_nid))
-            # What changed while it was read may not be in it: that is not kept for the events to come.
-            if forgotten == self._hosts_forgotten:
-                self._hosts[room_nid] = hosts
-                if len(self._hosts) > KNOWN_ROOMS:
-                    self._hosts.popitem(last=False)
-        return hosts
-
-    def _forget_hosts(self, hint: Hint) -> None:
-        """Who is in a room may have changed: any event may make the state another one."""
-        if not _carries_event(hint):
-            self._hosts.clear()
-        elif self._may_move_hosts(hint.payload):
-            self._hosts.pop(hint.payload.room_nid, None)
-        else:
-            return
-        self._hosts_forgotten += 1
-
-    def _may_move_hosts(self, stored: Committed) -> bool:
-        event = stored.event
-        if not stored.is_local:
-            return True
-        if event.type != "m.room.member":
-            return False
-        # Somebody more of a server that is there changes nothing, if nothing but that has changed.
-        server = (event.state_key or "").partition(":")[2]
-        is_known = server in self._hosts.get(stored.room_nid, ())
-        return not (is_known and event.membership == "join" and stored.changed.keys() <= {event.key})
-
     # --- EDUs
 
     async def _route_hint(self, hint: Hint) -> None:
@@ -373,77 +321,18 @@ class FederationSender:
                 self._reachability.succeeded(server_name)
                 if server_name in self._outboxes:
                     self._kick(self._outboxes[server_name])
-        elif hint.stream == Stream.TYPING:
-            await self._route_typing(hint)
-        elif hint.stream == Stream.RECEIPTS:
-            await self._route_receipt(hint)
-        elif hint.stream == Stream.PRESENCE:
-            await self._route_presence(hint)
+        elif (passing := await self._passing.of(hint)) is not None:
+            self._pass_on(passing)
 
-    async def _route_typing(self, hint: Hint) -> None:
-        payload = hint.payload
-        if not isinstance(payload, dict) or not payload.get("is_local"):
-            return
-        room_id, user_id = hint.keys[0], payload["user_id"]
-        content = {"room_id": room_id, "user_id": user_id, "typing": payload["typing"]}
-        self._pass_on(await self._hosts_by_id(room_id), ("typing", room_id, user_id), "m.typing", content)
-
-    async def _route_receipt(self, hint: Hint) -> None:
-        room_id, receipt = hint.keys[0], hint.payload
-        if len(hint.keys) > 1 and hint.keys[1].partition(":")[2] != self._server_name:
-            return
-        if not isinstance(receipt, Receipt):
-            receipt = await self._stored_receipt(room_id, hint.position)
-        if receipt is None or receipt.receipt_type not in ("m.read", "io.hearth.delivered"):
-            return
-        if receipt.user_id.partition(":")[2] != self._server_name:
-            return
-        entry = {"event_ids": [receipt.event_id], "data": decode(receipt.data)}
-        content = {room_id: {receipt.receipt_type: {receipt.user_id: entry}}}
-        key = ("receipt", room_id, receipt.user_id, receipt.thread_id, receipt.receipt_type)
-        self._pass_on(await self._hosts_by_id(room_id), key, "m.receipt", content)
-
-    async def _stored_receipt(self, room_id: str, position: int) -> Receipt | None:
-        """A receipt that another process wrote."""
-        async with self._database.read() as tx:
-            room_nid = await storage.room_nid_of(tx, room_id)
-            return None if room_nid is None else await storage.receipt_at(tx, room_nid, position)
-
-    async def _route_presence(self, hint: Hint) -> None:
-        payload, user_id = hint.payload, hint.keys[0]
-        if not isinstance(payload, dict) or not payload.get("is_local"):
-            return
-        update: dict[str, Any] = {"user_id": user_id, "presence": payload["state"]}
-        if payload["status_msg"] is not None:
-            update["status_msg"] = payload["status_msg"]
-        if payload["last_active_at"]:
-            update["last_active_ago"] = max(self._clock.now_ms() - payload["last_active_at"], 0)
-        update["currently_active"] = payload["currently_active"]
-        async with self._database.read() as tx:
-            servers = await storage.servers_of_user(tx, user_id)
-        self._pass_on(servers, ("presence", user_id), "m.presence", {"push": [update]})
-
-    def _pass_on(self, servers: Iterable[str], key: tuple[str, ...], edu_type: str, content: dict[str, Any]) -> None:
+    def _pass_on(self, passing: PassingEdu) -> None:
         """Sends what is worth something now only: not to servers that cannot be reached."""
-        others = [name for name in servers if name != self._server_name and self._reachability.may_try(name)]
+        others = [name for name in passing.servers if name != self._server_name and self._reachability.may_try(name)]
         if others:
-            body = edu(edu_type, encode_lenient(content))
+            body = edu(passing.edu_type, encode_lenient(passing.content))
             for server_name in others:
                 outbox = self._outbox(server_name)
-                outbox.add_passing(key, body)
+                outbox.add_passing(passing.key, body)
                 self._kick(outbox)
-
-    async def _hosts_by_id(self, room_id: str) -> tuple[str, ...]:
-        room_nid = self._room_nids.get(room_id)
-        if room_nid is None:
-            async with self._database.read() as tx:
-                room_nid = await storage.room_nid_of(tx, room_id)
-            if room_nid is None:
-                return ()
-            self._room_nids[room_id] = room_nid
-            if len(self._room_nids) > KNOWN_ROOMS:
-                self._room_nids.popitem(last=False)
-        return await self._hosts_of(room_nid)
 
     # --- from an outbox to its server
 
@@ -455,87 +344,16 @@ class FederationSender:
 
     def _kick(self, outbox: Outbox) -> None:
         """Starts sending, unless that is under way, or the server is being left alone."""
-        if outbox.is_sending or not self._is_active:
+        if outbox.is_sending or not self.is_active:
             return
         if outbox.is_empty:
-            self._outboxes.pop(outbox.server_name, None)
+            self._forget(outbox)
         elif self._reachability.may_try(outbox.server_name):
-            outbox.is_sending = True
-            self._tasks.start(f"sending to {outbox.server_name}", self._send_all(outbox))
+            self._delivery.enqueue(outbox)
 
-    async def _send_all(self, outbox: Outbox) -> None:
-        try:
-            while self._is_active and not outbox.is_empty and await self._send_one(outbox):
-                pass
-        finally:
-            outbox.is_sending = False
-        if outbox.is_empty and self._outboxes.get(outbox.server_name) is outbox:
+    def _forget(self, outbox: Outbox) -> None:
+        if self._outboxes.get(outbox.server_name) is outbox:
             del self._outboxes[outbox.server_name]
-
-    async def _send_one(self, outbox: Outbox) -> bool:
-        """Sends one transaction; whether it arrived (or never will) and the next may follow."""
-        if outbox.from_database:
-            await self._refill(outbox)
-        events = [outbox.events[index] for index in range(min(MAX_PDUS, len(outbox.events)))]
-        stored = await self._stored_edus(outbox)
-        passing = outbox.take_passing(MAX_EDUS - len(stored))
-        edus = [edu(item.edu_type, item.content) for item in stored] + passing
-        if not events and not edus:
-            return not outbox.is_empty
-        if not await self._deliver(outbox.server_name, [event.body for event in events], edus):
-            return False
-        for event in events:
-            # The deque may have been given up for the database meanwhile.
-            if outbox.events and outbox.events[0] is event:
-                outbox.events.popleft()
-            outbox.sent_position = max(outbox.sent_position, event.position)
-        noted = [event.nid for event in events if event.is_noted]
-        if stored or noted:
-            await self._database.write(_forgetting(outbox.server_name, noted, stored))
-        return True
-
-    async def _deliver(self, server_name: str, pdus: list[bytes], edus: list[bytes]) -> bool:
-        now = self._clock.now_ms()
-        self._count += 1
-        body = transaction(self._server_name, now, pdus, edus)
-        try:
-            results = await self._client.send_transaction(server_name, f"{now}-{self._count}", body)
-        except FederationError as error:
-            if error.kind == "refused" and error.errcode not in _LATER:
-                log.warning("%s refused a transaction of %d events: %s", server_name, len(pdus), error.message)
-                return True
-            self._reachability.failed(server_name)
-            log.info("could not send to %s: %s", server_name, error)
-            return False
-        for event_id, result in results.items():
-            if isinstance(result, dict) and "error" in result:
-                log.info("%s refused the event %s: %s", server_name, event_id, result["error"])
-        return True
-
-    async def _refill(self, outbox: Outbox) -> None:
-        """Reads what waits from the database; when that is all, memory takes over."""
-        outbox.events.clear()
-        outbox.has_missed = False
-        async with self._database.read() as tx:
-            name, position = outbox.server_name, outbox.sent_position
-            # The other server asks for what it missed, as far as it wants it: all of a long outage would take hours.
-            outbox.catches_up = outbox.catches_up or await storage.is_far_behind(tx, name, position, FAR_BEHIND)
-            read = storage.latest_events_for if outbox.catches_up else storage.events_for
-            rows = await read(tx, name, position, MAX_PDUS)
-        outbox.events.extend(WaitingEvent(row.position, row.nid, row.event_id, row.body, is_noted=True) for row in rows)
-        if len(rows) < MAX_PDUS:
-            outbox.catches_up = False
-            outbox.from_database = outbox.has_missed
-
-    async def _stored_edus(self, outbox: Outbox) -> list[OutboundEdu]:
-        if not outbox.has_edus:
-            return []
-        outbox.has_edus = False
-        async with self._database.read() as tx:
-            found = await storage.edus_for(tx, outbox.server_name, MAX_EDUS)
-        # Asked again after these are gone; what fails to arrive is still there too.
-        outbox.has_edus = bool(found) or outbox.has_edus
-        return found
 
 
 _ROUTED: Final = frozenset(
@@ -548,10 +366,6 @@ _ROUTED: Final = frozenset(
         Stream.PRESENCE,
     }
 )
-
-
-def _carries_event(hint: Hint) -> bool:
-    return getattr(hint.payload, "event", None) is not None
 
 
 def _outbound(stored: Committed, position: int) -> OutboundEvent:
@@ -574,11 +388,3 @@ def _server_told_of(event: OutboundEvent) -> str | None:
     return event.state_key.partition(":")[2] or None
 
 
-def _forgetting(server_name: str, event_nids: list[int], edus: list[OutboundEdu]) -> Any:
-    async def forget(tx: Write) -> None:
-        for event_nid in event_nids:
-            storage.forget_event(tx, server_name, event_nid)
-        if edus:
-            await storage.forget_edus(tx, server_name, [item.position for item in edus])
-
-    return forget
