@@ -106,6 +106,7 @@ class SqliteConnections:
         )
         event.listen(self._engine, "connect", _configure)
         self._idle: list[SqliteConnection] = []
+        self._opening: set[asyncio.Task[SqliteConnection]] = set()
         self._free = asyncio.Semaphore(size)
         self._closed = False
 
@@ -124,7 +125,7 @@ class SqliteConnections:
         else:
             await self._free.acquire()
         try:
-            return self._idle.pop() if self._idle else await self._open()
+            return self._idle.pop() if self._idle else await self._opened()
         except BaseException:
             self._free.release()
             raise
@@ -139,6 +140,7 @@ class SqliteConnections:
 
     async def close(self) -> None:
         self._closed = True
+        await asyncio.gather(*self._opening, return_exceptions=True)
         while self._idle:
             await self._idle.pop().close()
 
@@ -153,6 +155,21 @@ class SqliteConnections:
 
     async def roll_back(self, connection: SqliteConnection) -> None:
         await connection.with_driver(_roll_back)
+
+    async def _opened(self) -> SqliteConnection:
+        """A new connection. Who gives up meanwhile leaves it to others: its thread has work that `close` waits for."""
+        task = asyncio.get_running_loop().create_task(self._open(), name="opening of a connection")
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._keep)
+            raise
+
+    def _keep(self, task: "asyncio.Task[SqliteConnection]") -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._idle.append(task.result())
 
     async def _open(self) -> SqliteConnection:
         opened: list[SyncConnection] = []

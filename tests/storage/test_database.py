@@ -1,12 +1,14 @@
 """The writer: batches, positions in the order of commits, and operations that fail alone."""
 
 import asyncio
+import threading
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from homeserver.runtime.bus import Hint
 from storage.database import Database, Position, Read, Write
+from storage.dialect.sqlite import SqliteConnections
 from storage.streams import Stream
 from storage.tables import account_data, destinations, rooms
 
@@ -213,3 +215,26 @@ async def test_processes_take_positions_in_the_order_of_their_commits(database: 
         assert [kept[f"v{n}"] for n in range(20)] == sorted(kept.values())
     finally:
         await other.close()
+
+
+async def test_closing_waits_for_a_connection_whose_taker_gave_up(sqlite_url: str) -> None:
+    pool = SqliteConnections(sqlite_url, 1)
+    begun, may_end = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    @event.listens_for(pool._engine, "connect")
+    def dawdle(*_: object) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        assert may_end.wait(60)
+
+    taking = asyncio.ensure_future(pool.take())
+    await begun.wait()
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
+    closing = asyncio.ensure_future(pool.close())
+    await asyncio.sleep(0)
+    assert taking.cancelled()
+    assert not closing.done()
+    may_end.set()
+    await closing
+    assert not pool._free.locked()
