@@ -13,7 +13,7 @@ from homeserver.web.request import Request
 
 VERSIONS: Final = ("r0.5.0", "r0.6.0", "r0.6.1", *(f"v1.{minor}" for minor in range(1, 17)))
 UNSTABLE_FEATURES: Final = {
-    "org.hearth.websocket": True,
+    "io.hearth.websocket": True,
     "org.matrix.msc3202": True,
     "org.matrix.msc3814": True,
     "org.matrix.msc3874": True,

@@ -4,7 +4,7 @@ from client_api.appservice_sockets import AppserviceSocketHandlers
 from client_api.sync_sockets import SyncSocketHandlers
 from homeserver.web.endpoint import Auth, Endpoint
 
-_SYNC = "/_matrix/client/unstable/org.hearth.websocket"
+_SYNC = "/_matrix/client/unstable/io.hearth.websocket"
 
 SOCKETS: tuple[Endpoint, ...] = (
     # Who asks may be told by the first message, since browsers set no headers.

@@ -14,7 +14,7 @@ import pytest
 from homeserver.config.account_sections import RateLimit, RateLimits
 from tests.client_api.whole_site import WholeSite, user, whole_site
 
-PREFIX = "/_matrix/client/unstable/org.hearth.websocket"
+PREFIX = "/_matrix/client/unstable/io.hearth.websocket"
 LISTS = {"all": {"ranges": [[0, 9]], "timeline_limit": 5, "required_state": []}}
 
 
@@ -268,7 +268,7 @@ async def test_acknowledgement_counts_for_messages_to_the_device(site: WholeSite
 
 async def test_it_is_told_that_there_are_websockets(site: WholeSite) -> None:
     versions = await site.ok("GET", "/_matrix/client/versions", by=None)
-    assert versions["unstable_features"]["org.hearth.websocket"] is True
+    assert versions["unstable_features"]["io.hearth.websocket"] is True
 
 
 async def test_many_of_one_user_are_refused(sqlite_url: str, tmp_path: Path) -> None:
