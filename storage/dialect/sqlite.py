@@ -7,6 +7,7 @@ coroutines needs four and three times the CPU.
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import aiosqlite
@@ -19,6 +20,7 @@ from storage.dialect.connections import Plan, taking
 
 T = TypeVar("T")
 _WAIT_S: Final = 60.0
+_CLOSE_S: Final = 5.0
 # FULL: an acknowledged write has survived a loss of power. The log is folded back every 4 MB or so.
 _PRAGMAS: Iterable[str] = (
     "journal_mode = WAL",
@@ -107,6 +109,7 @@ class SqliteConnections:
         event.listen(self._engine, "connect", _configure)
         self._idle: list[SqliteConnection] = []
         self._opening: set[asyncio.Task[SqliteConnection]] = set()
+        self._size = size
         self._free = asyncio.Semaphore(size)
         self._closed = False
 
@@ -118,7 +121,9 @@ class SqliteConnections:
         return _Loan(self)
 
     async def take(self) -> SqliteConnection:
-        """A connection for the caller alone. TimeoutError: none became free."""
+        """A connection for the caller alone. TimeoutError: none became free; RuntimeError: the pool is closed."""
+        if self._closed:
+            raise RuntimeError("the database is closed")
         if self._free.locked():
             async with asyncio.timeout(_WAIT_S):
                 await self._free.acquire()
@@ -139,8 +144,13 @@ class SqliteConnections:
             self._idle.append(connection)
 
     async def close(self) -> None:
-        self._closed = True
+        """Those who still read are waited for: a reader that is cancelled meanwhile could not close anything."""
         await asyncio.gather(*self._opening, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                for _ in range(self._size):
+                    await self._free.acquire()
+        self._closed = True
         while self._idle:
             await self._idle.pop().close()
 

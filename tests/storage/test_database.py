@@ -237,4 +237,17 @@ async def test_closing_waits_for_a_connection_whose_taker_gave_up(sqlite_url: st
     assert not closing.done()
     may_end.set()
     await closing
-    assert not pool._free.locked()
+
+
+async def test_closing_waits_for_who_reads(sqlite_url: str) -> None:
+    pool = SqliteConnections(sqlite_url, 2)
+    connection = await pool.take()
+    closing = asyncio.ensure_future(pool.close())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not closing.done()
+    await connection.exec_driver_sql("SELECT 1")
+    await pool.give_back(connection)
+    await closing
+    with pytest.raises(RuntimeError):
+        await pool.take()
