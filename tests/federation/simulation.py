@@ -175,6 +175,8 @@ class World:
             open_ones = [history for history in histories if await history.differences()]
             if not open_ones:
                 return []
+            for history in open_ones:
+                await history.observe()
             await asyncio.gather(*(history.say_something(name) for history in open_ones))
             await self._come_to_rest(open_ones)
         return [text for history in histories for text in await history.differences()]
