@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
+import orjson
+
 from homeserver.services.room_heads import RoomHead, RoomHeads
 from homeserver.services.server_access import ServerAccess
 
@@ -101,6 +103,8 @@ class Edus:
             return
         if _holds_nul(_told_to_us(content) if kind == "m.direct_to_device" else content):
             return  # not the name of anything; PostgreSQL cannot even look for it
+        if not _is_canonical(content):
+            return  # numbers and texts that neither can be kept nor passed on
         await receiver(origin, content)
 
     async def _receive_typing(self, origin: str, content: dict[str, Any]) -> None:
@@ -170,6 +174,15 @@ def _told_to_us(content: Mapping[str, Any]) -> dict[str, Any]:
     by_user = messages.items() if isinstance(messages, dict) else ()
     devices = {user_id: list(by_device) for user_id, by_device in by_user if isinstance(by_device, dict)}
     return {**content, "messages": devices}
+
+
+def _is_canonical(content: dict[str, Any]) -> bool:
+    """Whether it holds what may be in JSON between servers: integers of 53 bits, texts of Unicode."""
+    try:
+        orjson.dumps(content, option=orjson.OPT_STRICT_INTEGER)
+    except TypeError:
+        return False
+    return True
 
 
 def _holds_nul(value: object) -> bool:

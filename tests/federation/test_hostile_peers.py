@@ -33,7 +33,7 @@ async def test_events_in_a_circle_are_not_taken_in(hs1: Hearth, hs2: Hearth, edg
     assert await hs1.send("alice", room_id, "still here")
 
 
-async def test_names_that_hold_nul_are_nobodys(hs1: Hearth, hs2: Hearth) -> None:
+async def test_names_that_hold_nul_are_nobodys_and_numbers_have_53_bits(hs1: Hearth, hs2: Hearth) -> None:
     room_id = await shared_room(hs1, hs2)
     nul, device = "a\0b", {"D": {"any": "text\0"}}
     edus = [
@@ -43,6 +43,8 @@ async def test_names_that_hold_nul_are_nobodys(hs1: Hearth, hs2: Hearth) -> None
         ("m.device_list_update", {"user_id": BOB, "device_id": nul, "stream_id": 1, "prev_id": []}),
         ("m.direct_to_device", {"sender": BOB, "type": "t", "message_id": nul, "messages": {"@alice:hs1": device}}),
         ("m.direct_to_device", {"sender": BOB, "type": "t", "message_id": "m", "messages": {"@alice:hs1": {nul: {}}}}),
+        ("m.receipt", {room_id: {"m.read": {BOB: {"data": {"ts": 2**60}, "event_ids": ["$a"]}}}}),
+        ("m.device_list_update", {"user_id": BOB, "device_id": "D", "stream_id": 2**63, "prev_id": []}),
         ("m.direct_to_device", {"sender": BOB, "type": "t", "message_id": "m", "messages": {"@alice:hs1": device}}),
     ]
     pdu = (await make(hs2, room_id)).pdu

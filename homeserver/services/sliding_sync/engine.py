@@ -30,6 +30,8 @@ from homeserver.services.typing import Typing
 
 # How often a connection is read anew because another process took it further, before the client starts it again.
 _ATTEMPTS = 3
+# How long to wait, in tenths of a second, for what another process has told already.
+_PATIENCE_TENTHS = 100
 _EXPIRY_S = 3_600.0
 
 
@@ -103,8 +105,8 @@ class SlidingSync:
             return await self._go_on(request, turns, await self._caught_up(Pos.parse(request.pos)))
 
     async def _caught_up(self, pos: Pos) -> Pos:
-        """A `pos` that another process gave out may be ahead of this one for a moment."""
-        for _ in range(10):
+        """A `pos` that another process gave out may be ahead of this one for a moment: longer where hints were lost."""
+        for _ in range(_PATIENCE_TENTHS):
             if pos.token.position <= self._notifier.position:
                 return pos
             await asyncio.sleep(0.1)
