@@ -3,12 +3,42 @@
 from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from storage.database import Write
+from storage.database import Database, Write
 from storage.tables import leases
 
 
 class LeaseTaken(Exception):
     """Another process took the lease in this moment."""
+
+
+class Lease:
+    """The lease of a name as one process has it. Where no other process shares the database it is always held."""
+
+    def __init__(self, database: Database, name: str, holder: str, lifetime_ms: int) -> None:
+        self._database = database
+        self._name = name
+        self._holder = holder
+        self._lifetime_ms = lifetime_ms
+        self._until = 0
+
+    async def hold(self, now_ms: int) -> bool:
+        """Takes the lease, or renews it once half of its life is over; False while another process holds it."""
+        if not self._database.is_shared or self._until - now_ms > self._lifetime_ms // 2:
+            return True
+        try:
+            fence = await self._database.write(
+                lambda tx: take_lease(tx, self._name, self._holder, now_ms, self._lifetime_ms)
+            )
+        except LeaseTaken:
+            fence = None
+        self._until = 0 if fence is None else now_ms + self._lifetime_ms
+        return fence is not None
+
+    async def give_up(self) -> None:
+        """Lets another process have it at once, if this one holds it."""
+        if self._until:
+            self._until = 0
+            await self._database.write(lambda tx: give_up_lease(tx, self._name, self._holder))
 
 
 async def take_lease(tx: Write, name: str, holder: str, now_ms: int, lifetime_ms: int) -> int | None:

@@ -23,7 +23,7 @@ from homeserver.runtime.tasks import Tasks
 from storage import destinations as storage
 from storage.database import Database, Write
 from storage.destinations import CHECKPOINT, Destination, OutboundEvent
-from storage.leases import LeaseTaken, give_up_lease, take_lease
+from storage.leases import Lease
 from storage.rooms import log_position
 from storage.streams import Stream
 
@@ -58,7 +58,7 @@ class FederationSender:
         self._clock = clock
         self._tasks = tasks
         self._server_name = server_name
-        self._process_name = process_name
+        self._lease = Lease(database, LEASE, process_name, LEASE_MS)
         self._outboxes: dict[str, Outbox] = {}
         self._hosts = RoomHosts(database)
         self._passing = PassingEdus(database, self._hosts, clock, server_name)
@@ -71,7 +71,6 @@ class FederationSender:
         self._reread = True
         self._stored: dict[str, Destination] = {}
         self._is_stopped = False
-        self._lease_until = 0
         self._heard_at: dict[str, float] = {}
 
     @property
@@ -99,12 +98,7 @@ class FederationSender:
             return
         self._delivery.close()
         await self._store_progress()
-
-        async def give_up(tx: Write) -> None:
-            await give_up_lease(tx, LEASE, self._process_name)
-
-        if self._database.is_shared:
-            await self._database.write(give_up)
+        await self._lease.give_up()
 
     def heard_from(self, server_name: str) -> None:
         """A request of the server came in: what waits for it is sent at once, by whichever process does that."""
@@ -122,7 +116,7 @@ class FederationSender:
 
     async def _step(self) -> None:
         """Once a second: hold the lease, note progress, try servers whose pause is over."""
-        if self._is_stopped or not await self._holds_lease():
+        if self._is_stopped or not await self._lease.hold(self._clock.now_ms()):
             self._delivery.close()
             return
         if not self.is_active:
@@ -133,22 +127,6 @@ class FederationSender:
         await self._store_progress()
         for outbox in list(self._outboxes.values()):
             self._kick(outbox)
-
-    async def _holds_lease(self) -> bool:
-        if not self._database.is_shared:
-            return True
-        now = self._clock.now_ms()
-        if self.is_active and self._lease_until - now > LEASE_MS // 2:
-            return True
-        try:
-            fence = await self._database.write(
-                lambda tx: take_lease(tx, LEASE, self._process_name, now, LEASE_MS)
-            )
-        except LeaseTaken:
-            return False
-        if fence is not None:
-            self._lease_until = now + LEASE_MS
-        return fence is not None
 
     async def _load(self) -> None:
         async with self._database.read(snapshot=True) as tx:

@@ -8,6 +8,7 @@ from homeserver.services.appservice_interest import Interest
 from homeserver.services.appservice_news import NewsCollector
 from homeserver.services.appservices import Appservice
 from storage.appservice_queues import QueueRow
+from storage.leases import Lease
 
 
 class NotTaken(Exception):
@@ -35,6 +36,7 @@ class Queue:
     appservice: Appservice
     interest: Interest
     news: NewsCollector
+    lease: Lease
     row: QueueRow | None = None
     written: QueueRow | None = None
     socket: TransactionSocket | None = None
@@ -44,7 +46,6 @@ class Queue:
     pause: asyncio.Task[None] | None = None
     pause_s: float = 0.0
     volatile: int = 0
-    lease_until: int = 0
     stays_away_until: int = 0
 
     @property

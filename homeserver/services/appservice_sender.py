@@ -25,7 +25,7 @@ from homeserver.services.appservices import Appservice, Appservices
 from storage import appservice_queues
 from storage.appservice_queues import QueueRow
 from storage.database import Database, Write
-from storage.leases import LeaseTaken, give_up_lease, take_lease
+from storage.leases import Lease
 from storage.streams import Stream
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class AppserviceSender:
         self._randomness = randomness
         self._tasks = tasks
         self._process_name = process_name
-        self._queues = {one.id: _queue(one, transactions.interest(one)) for one in appservices.all}
+        self._queues = {one.id: self._queue(one, transactions.interest(one)) for one in appservices.all}
 
     async def start(self) -> None:
         """Take up the work where it was left, or stand by. Without application services there is none."""
@@ -149,20 +149,13 @@ class AppserviceSender:
 
     async def _holds_lease(self, queue: Queue) -> bool:
         now = self._clock.now_ms()
-        if not self._database.is_shared or queue.lease_until - now > LEASE_MS // 2:
-            return True
         if now < queue.stays_away_until:
             return False
-        name = _lease(queue)
-        try:
-            fence = await self._database.write(lambda tx: take_lease(tx, name, self._process_name, now, LEASE_MS))
-        except LeaseTaken:
-            fence = None
-        queue.lease_until = 0 if fence is None else now + LEASE_MS
-        if fence is None and queue.socket is not None:
+        is_held = await queue.lease.hold(now)
+        if not is_held and queue.socket is not None:
             hint = Hint(Stream.APPSERVICE_SOCKETS, 0, (queue.appservice.id,), {"process": self._process_name})
             self._database.bus.publish([hint])
-        return fence is not None
+        return is_held
 
     async def _stand_by(self, queue: Queue) -> None:
         task, queue.task = queue.task, None
@@ -171,10 +164,7 @@ class AppserviceSender:
             await asyncio.wait([task])
         await self._store(queue)
         queue.row = queue.written = None
-        if queue.lease_until and self._database.is_shared:
-            queue.lease_until = 0
-            name = _lease(queue)
-            await self._database.write(lambda tx: give_up_lease(tx, name, self._process_name))
+        await queue.lease.give_up()
 
     # --- sending
 
@@ -274,15 +264,15 @@ class AppserviceSender:
                 if queue is not None:
                     self._tasks.start("leave an application service to another process", self._leave_to(queue))
 
+    def _queue(self, appservice: Appservice, interest: Interest) -> Queue:
+        lease = Lease(self._database, f"appservice {appservice.id}", self._process_name, LEASE_MS)
+        return Queue(appservice, interest, NewsCollector(appservice, interest), lease)
+
     def _look_at_everything(self) -> None:
         for queue in self._queues.values():
             queue.news.waiting.is_whole = True
             queue.interest.aliases_changed()
             queue.wake.set()
-
-
-def _queue(appservice: Appservice, interest: Interest) -> Queue:
-    return Queue(appservice, interest, NewsCollector(appservice, interest))
 
 
 def _is_behind(queue: Queue, position: int) -> bool:
@@ -292,7 +282,3 @@ def _is_behind(queue: Queue, position: int) -> bool:
 
 async def _put(tx: Write, row: QueueRow) -> None:
     appservice_queues.store(tx, row)
-
-
-def _lease(queue: Queue) -> str:
-    return f"appservice {queue.appservice.id}"

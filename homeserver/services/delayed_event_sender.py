@@ -17,7 +17,7 @@ from homeserver.services.room_heads import RoomHeads
 from storage import delayed_events as storage
 from storage.database import Database
 from storage.delayed_events import DelayedEvent
-from storage.leases import LeaseTaken, give_up_lease, take_lease
+from storage.leases import Lease
 from storage.streams import Stream
 
 log = logging.getLogger(__name__)
@@ -61,12 +61,11 @@ class DelayedEventSender:
         self._limit = limit
         self._clock = clock
         self._tasks = tasks
-        self._process_name = process_name
+        self._lease = Lease(database, LEASE, process_name, LEASE_MS)
         self._wake = asyncio.Event()
         self._next_at: int | None = None
         self._timer: asyncio.Task[None] | None = None
         self._is_active = self._is_stopped = False
-        self._lease_until = 0
 
     async def start(self) -> None:
         """Send what is overdue, oldest first, and go on from there; or stand by."""
@@ -79,27 +78,14 @@ class DelayedEventSender:
 
     async def stop(self) -> None:
         """Let another process go on."""
-        was_active, self._is_active, self._is_stopped = self._is_active, False, True
-        if was_active and self._database.is_shared:
-            await self._database.write(lambda tx: give_up_lease(tx, LEASE, self._process_name))
+        self._is_active, self._is_stopped = False, True
+        await self._lease.give_up()
 
     async def _step(self) -> None:
-        holds = not self._is_stopped and await self._holds_lease()
+        holds = not self._is_stopped and await self._lease.hold(self._clock.now_ms())
         if holds and not self._is_active:
             self._wake.set()
         self._is_active = holds
-
-    async def _holds_lease(self) -> bool:
-        now = self._clock.now_ms()
-        if not self._database.is_shared or (self._is_active and self._lease_until - now > LEASE_MS // 2):
-            return True
-        try:
-            fence = await self._database.write(lambda tx: take_lease(tx, LEASE, self._process_name, now, LEASE_MS))
-        except LeaseTaken:
-            return False
-        if fence is not None:
-            self._lease_until = now + LEASE_MS
-        return fence is not None
 
     # --- waiting
 

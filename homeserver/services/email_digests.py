@@ -26,7 +26,7 @@ from storage import email_pushers as storage
 from storage import read_marks, timeline
 from storage.database import Database, Write
 from storage.email_pushers import DigestRow
-from storage.leases import LeaseTaken, give_up_lease, take_lease
+from storage.leases import Lease
 from storage.log_readers import read_position, store_position
 from storage.streams import Stream
 
@@ -86,7 +86,7 @@ class EmailDigests:
         self._config = config
         self._server_name = server_name
         self._base_url = public_base_url
-        self._process_name = process_name
+        self._lease = Lease(database, NAME, process_name, _LEASE_MS)
         self._lock = asyncio.Lock()
         self._users: set[str] = set()
         self._is_stale = True
@@ -100,8 +100,7 @@ class EmailDigests:
 
     async def stop(self) -> None:
         """Let another process go on."""
-        if self._database.is_shared and self._position is not None:
-            await self._database.write(lambda tx: give_up_lease(tx, NAME, self._process_name))
+        await self._lease.give_up()
 
     async def step(self) -> None:
         """Read what is new in the log, and send what is due."""
@@ -109,7 +108,7 @@ class EmailDigests:
             await self._step()
 
     async def _step(self) -> None:
-        if not await self._holds_lease():
+        if not await self._lease.hold(self._clock.now_ms()):
             self._position, self._is_stale = None, True
             return
         if self._is_stale:
@@ -124,16 +123,6 @@ class EmailDigests:
             return
         await self._follow_log()
         await self._send_due()
-
-    async def _holds_lease(self) -> bool:
-        if not self._database.is_shared:
-            return True
-        now = self._clock.now_ms()
-        try:
-            fence = await self._database.write(lambda tx: take_lease(tx, NAME, self._process_name, now, _LEASE_MS))
-        except LeaseTaken:
-            return False
-        return fence is not None
 
     def _on_hints(self, hints: Sequence[Hint]) -> None:
         for hint in hints:

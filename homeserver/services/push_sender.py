@@ -27,7 +27,7 @@ from homeserver.services.room_heads import RoomHeads
 from storage import pushers as storage
 from storage import timeline
 from storage.database import Database, Write
-from storage.leases import LeaseTaken, give_up_lease, take_lease
+from storage.leases import Lease
 from storage.log_readers import read_position, store_position
 from storage.pushers import PusherRow
 from storage.read_marks import MAIN
@@ -70,7 +70,7 @@ class PushSender:
         self._clock = clock
         self._randomness = randomness
         self._tasks = tasks
-        self._process_name = process_name
+        self._lease = Lease(database, NAME, process_name, LEASE_MS)
         self._queues: dict[str, dict[Key, PushQueue]] = {}
         self._arrived: deque[Hint] = deque()
         self._wake = asyncio.Event()
@@ -79,7 +79,6 @@ class PushSender:
         self._seen = self._routed = 0
         self._stored: dict[Key, tuple[int | None, int | None]] = {}
         self._stored_position = -1
-        self._lease_until = 0
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     # --- start and stop
@@ -99,12 +98,11 @@ class PushSender:
             return
         self._is_active = False
         await self._store_progress()
-        if self._database.is_shared:
-            await self._database.write(lambda tx: give_up_lease(tx, NAME, self._process_name))
+        await self._lease.give_up()
 
     async def _step(self) -> None:
         """Once a second: hold the lease, note progress, try gateways whose pause is over."""
-        if self._is_stopped or not await self._holds_lease():
+        if self._is_stopped or not await self._lease.hold(self._clock.now_ms()):
             self._is_active = False
             return
         if not self._is_active:
@@ -114,18 +112,6 @@ class PushSender:
         await self._store_progress()
         for queue in self._all_queues():
             self._kick(queue)
-
-    async def _holds_lease(self) -> bool:
-        now = self._clock.now_ms()
-        if not self._database.is_shared or (self._is_active and self._lease_until - now > LEASE_MS // 2):
-            return True
-        try:
-            fence = await self._database.write(lambda tx: take_lease(tx, NAME, self._process_name, now, LEASE_MS))
-        except LeaseTaken:
-            return False
-        if fence is not None:
-            self._lease_until = now + LEASE_MS
-        return fence is not None
 
     async def _load(self) -> None:
         async with self._database.read(snapshot=True) as tx:

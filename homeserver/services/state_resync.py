@@ -20,7 +20,7 @@ from homeserver.services.room_heads import PARTIAL, RoomHeads
 from homeserver.services.room_state import RoomState
 from storage import partial_rooms
 from storage.database import Database, Write
-from storage.leases import LeaseTaken, give_up_lease, take_lease
+from storage.leases import Lease
 from storage.partial_rooms import PartialRoom
 from storage.streams import Stream
 
@@ -96,18 +96,19 @@ class StateResync:
                 self._tasks.start("state of a room", self._read(room))
 
     async def _read(self, room: PartialRoom) -> None:
+        lease = Lease(self._database, _lease(room), self._process_name, LEASE_MS)
         try:
             async with self._slots:
                 head = await self._heads.get(room.room_id)
                 # Who has left the room does without: it goes on if somebody joins again.
-                if head is None or not head.hosts.get(self._server_name) or not await self._holds_lease(room):
+                if head is None or not head.hosts.get(self._server_name) or not await lease.hold(self._clock.now_ms()):
                     return
                 # Another process may have been quicker, and have given up its lease since.
                 if await self._is_whole(room) or await self._read_from_any(room, list(head.hosts)):
                     self._pauses.pop(room.room_id, None)
                 else:
                     self._pause(room)
-                await self._give_up_lease(room)
+                await lease.give_up()
         except Exception:
             self._pause(room)
             raise
@@ -170,23 +171,6 @@ class StateResync:
         _, last = self._pauses.get(room.room_id, (0.0, FIRST_PAUSE_S / 2))
         pause = min(last * 2, LONGEST_PAUSE_S)
         self._pauses[room.room_id] = (self._clock.monotonic() + pause, pause)
-
-    async def _holds_lease(self, room: PartialRoom) -> bool:
-        if not self._database.is_shared:
-            return True
-        name, holder, now = _lease(room), self._process_name, self._clock.now_ms()
-        try:
-            fence = await self._database.write(lambda tx: take_lease(tx, name, holder, now, LEASE_MS))
-        except LeaseTaken:
-            return False
-        return fence is not None
-
-    async def _give_up_lease(self, room: PartialRoom) -> None:
-        async def operation(tx: Write) -> None:
-            await give_up_lease(tx, _lease(room), self._process_name)
-
-        if self._database.is_shared:
-            await self._database.write(operation)
 
 
 def _lease(room: PartialRoom) -> str:
