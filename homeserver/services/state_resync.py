@@ -19,7 +19,7 @@ from homeserver.services.partial_rooms import PartialRooms
 from homeserver.services.room_heads import PARTIAL, RoomHeads
 from homeserver.services.room_state import RoomState
 from storage import partial_rooms
-from storage.database import Database, Write
+from storage.database import Database
 from storage.leases import Lease
 from storage.partial_rooms import PartialRoom
 from storage.streams import Stream
