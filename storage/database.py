@@ -130,6 +130,14 @@ class Write(Read):
         """Shared by the operations of this batch, and dropped with it."""
         return self._batch.shared
 
+    @property
+    def may_assume(self) -> bool:
+        """Whether a row that is most likely new may be inserted without looking for it first.
+
+        Where the commit refuses it, the operations run again, one by one, and may not.
+        """
+        return self._batch.may_assume
+
     async def locked_version(self, room_nid: int) -> int | None:
         """The version of a room's head, its row being locked for this batch; None where no other process writes."""
         return await self._batch.lock_room(room_nid)
@@ -221,9 +229,10 @@ def _missing_defaults(table: Table, columns: tuple[str, ...]) -> dict[str, Any]:
 class _Batch:
     """The operations that share one transaction."""
 
-    def __init__(self, database: "Database", connection: Any) -> None:
+    def __init__(self, database: "Database", connection: Any, *, may_assume: bool) -> None:
         self._database = database
         self._connection = connection
+        self.may_assume = may_assume
         self._begun = False
         self._locked: dict[int, int | None] = {}
         self._kept: list[_Outcome] = []
@@ -330,10 +339,10 @@ class _Batch:
             for deferred in outcome.deferred:
                 last = last_of_table.get(deferred.table.name)
                 if last is None or last.shape != deferred.shape:
-                    last = _Deferred(deferred.table, deferred.shape, deferred.sql, deferred.order)
-                    last_of_table[deferred.table.name] = last
-                    groups.append(last)
-                last.rows.extend(deferred.rows)
+                    last_of_table[deferred.table.name] = deferred
+                    groups.append(deferred)
+                else:
+                    last.rows.extend(deferred.rows)
         return groups
 
 
@@ -464,13 +473,10 @@ class Database:
             await self._wake.wait()
 
     async def _run(self, jobs: list[_Job]) -> None:
-        """Run a batch; when it cannot be committed as a whole, run its operations one by one."""
+        """Run a batch; when it cannot be committed as a whole, run its operations one by one, assuming nothing."""
         try:
-            await self._run_batch(jobs)
-        except Exception as error:  # noqa: BLE001 (whatever it is, its callers get it)
-            if len(jobs) == 1 and not is_transient(error):
-                _refuse(jobs[0], error)
-                return
+            await self._run_batch(jobs, may_assume=True)
+        except Exception as error:  # noqa: BLE001 (where it comes again, its callers get it)
             log.warning("a batch of %d writes failed (%s); trying them one by one", len(jobs), type(error).__name__)
             for job in jobs:
                 await self._run_alone(job)
@@ -478,16 +484,16 @@ class Database:
     async def _run_alone(self, job: _Job, tries: int = 5) -> None:
         for left in reversed(range(tries)):
             try:
-                await self._run_batch([job])
+                await self._run_batch([job], may_assume=False)
             except Exception as error:  # noqa: BLE001 (whatever it is, its caller gets it)
                 if left and is_transient(error):
                     continue
                 _refuse(job, error)
             return
 
-    async def _run_batch(self, jobs: list[_Job]) -> None:
+    async def _run_batch(self, jobs: list[_Job], *, may_assume: bool) -> None:
         async with self.engine.connect() as connection:
-            batch = _Batch(self, connection)
+            batch = _Batch(self, connection, may_assume=may_assume)
             try:
                 await batch.lock_rooms({nid for job in jobs for nid in job.rooms})
                 outcomes = [await _decide(batch, job) for job in jobs]

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from homeserver.core.canonical_json import encode
+from homeserver.core.canonical_json import encode_text
 
 MAX_PDUS: Final = 50
 MAX_EDUS: Final = 100
@@ -88,14 +88,14 @@ class Outbox:
 
 def edu(edu_type: str, content: bytes) -> bytes:
     """An EDU as canonical JSON; `content` is canonical already."""
-    return b'{"content":' + content + b',"edu_type":' + encode(edu_type) + b"}"
+    return b'{"content":' + content + b',"edu_type":' + encode_text(edu_type) + b"}"
 
 
 def transaction(origin: str, origin_server_ts: int, pdus: list[bytes], edus: list[bytes]) -> bytes:
     """The body of a transaction as canonical JSON, of parts that are canonical already."""
     return b'{"edus":[%b],"origin":%b,"origin_server_ts":%d,"pdus":[%b]}' % (
         b",".join(edus),
-        encode(origin),
+        encode_text(origin),
         origin_server_ts,
         b",".join(pdus),
     )

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from signedjson.types import SigningKey
 
-from homeserver.core.canonical_json import CanonicalJSONError, encode, encode_lenient
+from homeserver.core.canonical_json import CanonicalJSONError, encode_lenient, encode_text
 from homeserver.core.hashes import bytes_of_base64, unpadded_base64
 from homeserver.core.identifiers import is_valid_server_name
 from homeserver.core.signatures import ALGORITHM, key_id_of, verify
@@ -16,7 +16,7 @@ SCHEME: Final = "X-Matrix"
 MAX_HEADER: Final = 4096
 # RFC 9110 §5.6.2; older servers send colons (and base64's signs) without quotes too.
 _PARAMETER = re.compile(
-    r"""[ \t]*(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|"""
+    r"""[ \t]*(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"(?P<quoted>[^"\\]*(?:\\.[^"\\]*)*)"|"""
     r"""(?P<bare>[!#$%&'*+.^_`|~0-9A-Za-z:/=\[\]-]*))[ \t]*"""
 )
 _ESCAPED = re.compile(r"\\(.)")
@@ -44,8 +44,8 @@ def signed_message(method: str, target: str, origin: str, destination: str | Non
     """
     parts = [b'"content":' + content] if content is not None else []
     if destination is not None:
-        parts.append(b'"destination":' + encode(destination))
-    parts += [b'"method":' + encode(method), b'"origin":' + encode(origin), b'"uri":' + encode(target)]
+        parts.append(b'"destination":' + encode_text(destination))
+    parts += [b'"method":' + encode_text(method), b'"origin":' + encode_text(origin), b'"uri":' + encode_text(target)]
     return b"{" + b",".join(parts) + b"}"
 
 
@@ -85,7 +85,7 @@ def _parameters(text: str) -> dict[str, str]:
         name = match["name"].lower()
         if name in found:
             raise InvalidAuthorization(f"{name} is given twice")
-        found[name] = match["bare"] if quoted is None else _ESCAPED.sub(r"\1", quoted)
+        found[name] = match["bare"] if quoted is None else _ESCAPED.sub(r"\1", quoted) if "\\" in quoted else quoted
         at = match.end()
         if at < len(text):
             if text[at] != ",":

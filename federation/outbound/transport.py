@@ -2,8 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO, Protocol
@@ -108,7 +107,7 @@ class HttpTransport:
         self._locator = locator
         self._tls = tls
         self._allow_private = allow_private_addresses
-        self._connect_timeout_s = connect_timeout_s
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
 
@@ -183,7 +182,15 @@ class HttpTransport:
         for host, port in address.hosts:
             url = URL(f"https://{_in_url(host)}:{port}{target}", encoded=True)
             try:
-                async with self._request(method, url, address, headers, body) as response:
+                async with self.session().request(
+                    method,
+                    url,
+                    data=body,
+                    headers={**headers, hdrs.HOST: address.host_header},
+                    allow_redirects=False,
+                    server_hostname=address.tls_name,
+                    timeout=self._timeout,
+                ) as response:
                     return Answer(
                         response.status,
                         {name.lower(): value for name, value in response.headers.items()},
@@ -195,21 +202,6 @@ class HttpTransport:
                 raise FederationError("unreachable", destination, _named(error)) from error
         self._locator.forget(destination)
         raise FederationError("unreachable", destination, _named(failure)) from failure
-
-    @asynccontextmanager
-    async def _request(
-        self, method: str, url: URL, address: Address, headers: Mapping[str, str], body: bytes | None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        async with self.session().request(
-            method,
-            url,
-            data=body,
-            headers={**headers, hdrs.HOST: address.host_header},
-            allow_redirects=False,
-            server_hostname=address.tls_name,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s),
-        ) as response:
-            yield response
 
 
 async def read_bounded(

@@ -41,6 +41,14 @@ def encode(value: Any) -> bytes:
     return data
 
 
+def encode_text(text: str) -> bytes:
+    """As `encode`, of a string. Raises `CanonicalJSONError` for lone surrogates."""
+    try:
+        return orjson.dumps(text)
+    except orjson.JSONEncodeError as error:
+        raise CanonicalJSONError(str(error)) from None
+
+
 def encode_lenient(value: Any) -> bytes:
     """JSON of `value` as room versions 1 to 5 hash and sign it: canonical, but floats and big integers are let through.
 

@@ -5,14 +5,13 @@ Source: server-server-api §Adding hashes and signatures to outgoing events; "Ev
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from signedjson.types import SigningKey
 
 from homeserver.core.event_format import EventTooLarge, check_pdu, has_too_many_bytes
 from homeserver.core.events import Event
-from homeserver.core.hashes import content_hash, event_id_of_hash, reference_hash, signed_bytes, unpadded_base64
+from homeserver.core.hashes import content_hash, event_id_of, reference_hash, signed_bytes, unpadded_base64
 from homeserver.core.room_versions import RoomVersion
 from homeserver.core.signatures import add_event_signature
 
@@ -109,9 +108,7 @@ def build_event(
     signed = check_pdu(add_event_signature(pdu, server_name, signing_key, message), version)
     if has_too_many_bytes(draft.type) or has_too_many_bytes(draft.state_key or "", version):
         raise EventTooLarge("type or state_key is too long")
-    if version.event_id_in_pdu:
-        return Event.from_pdu(signed, version)
-    return Event.from_pdu(signed, version, event_id_of_hash(sha256(message).digest(), version))
+    return Event.from_pdu(signed, version, event_id_of(signed, version, message))
 
 
 def _references(references: Sequence[Reference], version: RoomVersion) -> list[Any]:

@@ -66,10 +66,15 @@ def signed_bytes(pdu: dict[str, Any], version: RoomVersion) -> bytes:
 
 def compute_event_id(pdu: dict[str, Any], version: RoomVersion) -> str:
     """The event's id: taken from `event_id` in room versions 1 and 2, else the reference hash behind a `$`."""
-    if version.event_id_format == "opaque":
+    return event_id_of(pdu, version, b"" if version.event_id_in_pdu else signed_bytes(pdu, version))
+
+
+def event_id_of(pdu: dict[str, Any], version: RoomVersion, signed: bytes) -> str:
+    """As `compute_event_id`, for a caller that already has the event's `signed_bytes`."""
+    if version.event_id_in_pdu:
         event_id: str = pdu["event_id"]
         return event_id
-    return event_id_of_hash(reference_hash(pdu, version), version)
+    return event_id_of_hash(sha256(signed).digest(), version)
 
 
 def event_id_of_hash(digest: bytes, version: RoomVersion) -> str:

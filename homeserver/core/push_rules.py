@@ -65,6 +65,8 @@ class Verdict:
         return cls(notify, notify and highlight, sound, kept)
 
 
+# Of how many types of events the rules are kept that may apply to them: rooms hold what senders make up, too.
+_KNOWN_TYPES: Final = 200
 NOTHING: Final = Verdict(notify=False, highlight=False, sound=None, actions=[])
 
 
@@ -197,6 +199,7 @@ class SharedVerdict:
 
 @dataclass(frozen=True, slots=True)
 class _SharedRule:
+    of_type: Callable[[str], bool] | None
     conditions: tuple[Condition, ...]
     probe: _Probe | None
     verdict: Verdict
@@ -205,9 +208,10 @@ class _SharedRule:
 class DefaultRules:
     """The predefined rules, compiled for all users at once. Build one for a process."""
 
-    __slots__ = ("_rules",)
+    __slots__ = ("_rules", "_rules_by_type")
 
     def __init__(self, *, legacy_mentions: bool = False, thread_subscriptions: bool = False) -> None:
+        self._rules_by_type: dict[str, tuple[_SharedRule, ...]] = {}
         templates = rule_templates(legacy_mentions=legacy_mentions, thread_subscriptions=thread_subscriptions)
         kinds = ("override", "content", POSTCONTENT, "underride")
         self._rules = tuple(_share(rule) for kind in kinds for rule in templates.get(kind, ()) if rule["enabled"])
@@ -220,7 +224,7 @@ class DefaultRules:
         """As `shared`, where users with rules of their own are evaluated on the same subject."""
         candidates: list[tuple[UserPredicate, Verdict]] = []
         base = NOTHING
-        for rule in self._rules:
+        for rule in self._rules_for(subject.event.type):
             for holds in rule.conditions:
                 if not holds(subject, None):
                     break
@@ -233,11 +237,23 @@ class DefaultRules:
                     candidates.append((predicate, rule.verdict))
         return SharedVerdict(base, tuple(candidates), subject.event.sender)
 
+    def _rules_for(self, event_type: str) -> tuple[_SharedRule, ...]:
+        """Those that are not of another type of event: most are of one, and most events of a few."""
+        found = self._rules_by_type.get(event_type)
+        if found is None:
+            folded = event_type.lower()
+            found = tuple(rule for rule in self._rules if rule.of_type is None or rule.of_type(folded))
+            if len(self._rules_by_type) >= _KNOWN_TYPES:
+                self._rules_by_type.clear()
+            self._rules_by_type[event_type] = found
+        return found
+
 
 def _share(rule: Mapping[str, Any]) -> _SharedRule:
     """Split a predefined rule into what is the same for everybody and the one condition that names the user."""
     conditions: list[Condition] = [_has_no_mentions] if rule["rule_id"] in LEGACY_MENTION_RULES else []
     probe: _Probe | None = _probe_localpart if rule.get("pattern") == LOCALPART else None
+    of_type = None
     for condition in rule.get("conditions", []):
         if condition["kind"] == "contains_display_name":
             probe = _probe_display_name
@@ -245,9 +261,11 @@ def _share(rule: Mapping[str, Any]) -> _SharedRule:
             probe = _probe_contains(split_path(condition["key"]))
         elif condition.get("pattern") == USER_ID:
             probe = _probe_match(split_path(condition["key"]))
+        elif condition.get("key") == "type":
+            of_type = glob_matcher(condition["pattern"].lower())
         else:
             conditions.append(compile_condition(condition))
-    return _SharedRule(tuple(conditions), probe, Verdict.of(rule["actions"]))
+    return _SharedRule(of_type, tuple(conditions), probe, Verdict.of(rule["actions"]))
 
 
 def _probe_contains(names: tuple[str, ...]) -> _Probe:

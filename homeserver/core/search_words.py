@@ -26,6 +26,7 @@ def _marks() -> str:
 
 
 _WORD: Final = re.compile(rf"[{_CJK}]|(?:(?![{_CJK}])[^\W_]|[{re.escape(_marks())}])+")
+_ASCII_WORD: Final = re.compile("[a-z0-9]+")
 _CHUNK: Final = re.compile(r'"([^"]*)"|(\S+)')
 
 
@@ -58,9 +59,16 @@ def begin_with(words: Sequence[str], terms: Sequence[Term]) -> bool:
 
 
 def _words(text: str, limit: int) -> Iterator[str]:
-    folded = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold())
-    plain = unicodedata.normalize("NFC", _ACCENTS.sub("", folded))
-    for count, match in enumerate(_WORD.finditer(plain)):
+    if text.isascii():
+        pattern, plain = _ASCII_WORD, text.lower()
+    else:
+        pattern, plain = _WORD, _plain(text)
+    for count, match in enumerate(pattern.finditer(plain)):
         if count >= limit:
             return
         yield match.group()[:_MAX_WORD]
+
+
+def _plain(text: str) -> str:
+    folded = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold())
+    return unicodedata.normalize("NFC", _ACCENTS.sub("", folded))

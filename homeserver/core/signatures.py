@@ -100,12 +100,14 @@ def required_signers(event: Event) -> frozenset[str]:
     return frozenset(signers)
 
 
-def signatures_to_check(event: Event) -> list[SignatureCheck]:
+def signatures_to_check(event: Event, message: bytes | None = None) -> list[SignatureCheck]:
     """One check for each of `required_signers`. Pure data, so that many can be verified at once on threads.
 
-    Raises `CanonicalJSONError` for an event that did not pass `event_format.check_pdu`.
+    `message`: the event's `hashes.signed_bytes`, where they are at hand. Raises `CanonicalJSONError` for an event that
+    did not pass `event_format.check_pdu`.
     """
-    message = signed_bytes(event.pdu, event.room_version)
+    if message is None:
+        message = signed_bytes(event.pdu, event.room_version)
     return [
         SignatureCheck(server_name, _signatures_of(event.pdu, server_name), message)
         for server_name in sorted(required_signers(event))

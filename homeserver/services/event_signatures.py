@@ -18,6 +18,7 @@ INLINE: Final = 8
 CHUNK: Final = 256
 
 _Keys = Mapping[str, Mapping[str, ServerKey]]
+_NONE: Final[Mapping[str, bytes]] = {}
 
 
 class EventSignatures:
@@ -28,13 +29,16 @@ class EventSignatures:
         self._clock = clock
         self._executor = executor
 
-    async def failures(self, events: Sequence[Event]) -> dict[str, str]:
-        """Event id → what is wrong with its signatures; events that are as they should be are not in it."""
+    async def failures(self, events: Sequence[Event], messages: Mapping[str, bytes] = _NONE) -> dict[str, str]:
+        """Event id → what is wrong with its signatures; events that are as they should be are not in it.
+
+        `messages`: event id → its `hashes.signed_bytes`, of events of which they are at hand.
+        """
         failed: dict[str, str] = {}
         checks: list[tuple[Event, list[SignatureCheck]]] = []
         for event in events:
             try:
-                checks.append((event, signatures_to_check(event)))
+                checks.append((event, signatures_to_check(event, messages.get(event.event_id))))
             except (CanonicalJSONError, InvalidIdentifier) as error:
                 failed[event.event_id] = str(error)
         keys = await self._gather_keys(checks)
@@ -61,6 +65,9 @@ class EventSignatures:
                     at = min(event.origin_server_ts, now)
                     latest[check.server_name] = max(latest.get(check.server_name, 0), at)
         servers = [name for name, key_ids in wanted.items() if name and key_ids]
+        if len(servers) == 1:
+            (name,) = servers
+            return {name: await self._keyring.records(name, wanted[name], latest.get(name, 0))}
         found = await asyncio.gather(
             *(self._keyring.records(name, wanted[name], latest.get(name, 0)) for name in servers)
         )

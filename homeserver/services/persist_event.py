@@ -91,7 +91,7 @@ class PersistEvent:
         same batch before; `known` are events at hand, so that they need not be read. Raises `MissingEvents` where state
         has to be resolved of events that are not there.
         """
-        existing, redaction_ids = (None, ()) if is_new else await self._redactions.look_for(tx, event.event_id)
+        existing, redaction_ids = (None, ()) if is_new else await self._redactions.look_for(tx, draft, event)
         if existing is not None and (not existing.outlier or outlier):
             return existing
         stored = StoredEvent(

@@ -84,6 +84,9 @@ class ReceiveTransaction:
             room_id = _room_id(pdu)
             if room_id is not None and isinstance(pdu, dict):
                 by_room.setdefault(room_id, []).append(pdu)
+        if len(by_room) == 1 and not edus:
+            ((room_id, of_room),) = by_room.items()
+            return await self._take_in_room(origin, room_id, of_room)
         results: Results = {}
         answers = await asyncio.gather(
             *(self._take_in_room(origin, room_id, of_room) for room_id, of_room in by_room.items()),

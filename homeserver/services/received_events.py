@@ -9,16 +9,20 @@ from dataclasses import dataclass, field
 from homeserver.core.canonical_json import CanonicalJSONError
 from homeserver.core.event_format import InvalidEvent, check_pdu
 from homeserver.core.events import Event
-from homeserver.core.hashes import content_hash_matches
+from homeserver.core.hashes import content_hash_matches, event_id_of, signed_bytes
 from homeserver.core.room_versions import RoomVersion
 from homeserver.services.event_signatures import EventSignatures
 
 
 @dataclass(slots=True)
 class Received:
-    """Events that passed, in the order in which they came; of the others (event id where known, reason)."""
+    """Events that passed, in the order in which they came; of the others (event id where known, reason).
+
+    `signed`: event id → what its signatures are made over.
+    """
 
     events: list[Event] = field(default_factory=list)
+    signed: dict[str, bytes] = field(default_factory=dict)
     dropped: list[tuple[str | None, str]] = field(default_factory=list)
 
 
@@ -28,7 +32,10 @@ def parse(pdus: Iterable[object], version: RoomVersion, room_id: str) -> Receive
     seen: set[str] = set()
     for pdu in pdus:
         try:
-            event = Event.from_pdu(check_pdu(pdu, version), version)
+            checked = check_pdu(pdu, version)
+            # One encoding serves the event id and the signatures: both are made over the same bytes.
+            signed = signed_bytes(checked, version)
+            event = Event.from_pdu(checked, version, event_id_of(checked, version, signed))
         except (InvalidEvent, CanonicalJSONError) as error:
             received.dropped.append((None, f"step 1: {error}"))
             continue
@@ -39,12 +46,13 @@ def parse(pdus: Iterable[object], version: RoomVersion, room_id: str) -> Receive
         elif event.event_id not in seen:
             seen.add(event.event_id)
             received.events.append(event)
+            received.signed[event.event_id] = signed
     return received
 
 
 async def verify(received: Received, signatures: EventSignatures) -> Received:
     """Steps 2 and 3: events without the signatures that they need are dropped, those with a wrong hash redacted."""
-    failures = await signatures.failures(received.events)
+    failures = await signatures.failures(received.events, received.signed)
     passed: list[Event] = []
     for event in received.events:
         failure = failures.get(event.event_id)

@@ -1,9 +1,10 @@
 """Appending events of other servers: forks, rejections, history that arrives late, rooms taken over."""
 
 from collections.abc import AsyncIterator
+from typing import Any, NoReturn
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Executable, select
 
 from homeserver.core.events import Event
 from homeserver.core.room_versions import ROOM_VERSIONS
@@ -11,7 +12,7 @@ from homeserver.runtime.bus import Hint
 from homeserver.services.events import StoredEvent
 from homeserver.services.remote_rooms import NoRemoteRooms
 from storage import rooms as storage_rooms
-from storage.database import Database, Write
+from storage.database import Database, Read, Write
 from storage.streams import Stream
 from storage.tables import destination_events, events
 from tests.services.foreign import ZOE, Foreign
@@ -318,6 +319,35 @@ async def test_a_redaction_counts_whichever_comes_first(spine: Spine, foreign: F
         assert stored is not None
         assert stored.redacted_because is not None
         assert stored.shown.content == {}
+
+
+@pytest.mark.parametrize("how", [{"rejected": "no"}, {"soft_failed": True}, {"outlier": True}])
+async def test_an_event_that_was_stored_without_effect_is_found_though_it_builds_on_the_newest(
+    spine: Spine, foreign: Foreign, how: dict[str, Any]
+) -> None:
+    room_id, tip = await with_zoe(spine, foreign)
+    message = await foreign.reply(spine, room_id, ZOE, "m.room.message", {"body": "hello"}, prev=[tip])
+    stored = await receive(spine, message, **how)
+    spine.events._cache.clear()
+    again = await receive(spine, message)
+    assert again.nid == stored.nid
+    assert again.is_accepted == ("outlier" in how)  # which takes its place now
+
+
+async def test_receiving_an_event_that_builds_on_the_newest_reads_nothing(
+    spine: Spine, foreign: Foreign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_id, tip = await with_zoe(spine, foreign)
+    message = await foreign.reply(spine, room_id, ZOE, "m.room.message", {"body": "hello"}, prev=[tip])
+    statements: list[str] = []
+
+    async def noted(_: Read, statement: Executable) -> NoReturn:
+        statements.append(str(statement))
+        raise AssertionError(statement)
+
+    monkeypatch.setattr(Read, "fetch_all", noted)
+    assert (await receive(spine, message)).is_accepted
+    assert statements == []
 
 
 async def test_a_redaction_by_somebody_without_power_is_ignored(spine: Spine, foreign: Foreign) -> None:

@@ -85,6 +85,26 @@ async def test_an_operation_that_cannot_be_committed_does_not_take_its_batch_wit
     assert len(await types(database)) == 2
 
 
+async def test_what_was_assumed_to_be_new_is_looked_for_once_the_commit_refused_it(database: Database) -> None:
+    async def first(tx: Write) -> None:
+        tx.insert(destinations, server_name="known", sent_position=1, retry_at=None, failing_since=None)
+
+    async def again(tx: Write) -> str:
+        if not tx.may_assume:
+            return "looked"
+        await first(tx)
+        return "assumed"
+
+    async def other(tx: Write) -> str:
+        keep(tx, "other")
+        return "kept"
+
+    await database.write(first)
+    assert await asyncio.gather(database.write(again), database.write(other)) == ["looked", "kept"]
+    assert await database.write(again) == "looked"  # also where nobody shares its batch
+    assert await types(database) == {"other": database.position}
+
+
 async def test_what_is_executed_at_once_is_seen_by_the_next_operation_of_the_batch(database: Database) -> None:
     async def count_up(tx: Write) -> int:
         seen: int = await tx.fetch_value(select(destinations.c.sent_position)) or 0

@@ -110,6 +110,9 @@ class SyncEngine:
     async def _sync_changes(self, request: SyncRequest) -> bytes:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + min(request.timeout_ms / 1000, self._max_wait_s)
+        if request.timeout_ms and request.since == SyncToken(self._notifier.position, self._notifier.ephemeral):
+            # The client has just been told everything: there is nothing to look for before something happens.
+            await self._notifier.wait(request.user_id, deadline - loop.time())
         while True:
             answer = await self._answer(request)
             if not answer.is_empty:
