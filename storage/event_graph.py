@@ -140,17 +140,3 @@ async def prev_events(tx: Read, event_nids: Iterable[int]) -> dict[int, list[str
         for row in await tx.fetch_all(select(event_edges).where(event_edges.c.event_nid.in_(nids))):
             found.setdefault(row.event_nid, []).append(row.prev_event_id)
     return found
-
-
-async def citing(tx: Read, event_ids: Iterable[str]) -> dict[str, list[str]]:
-    """The ids of the accepted events of the timeline that cite each of these in prev_events."""
-    found: dict[str, list[str]] = {}
-    statement = (
-        select(event_edges.c.prev_event_id, events.c.event_id)
-        .join(events, events.c.event_nid == event_edges.c.event_nid)
-        .where(events.c.outlier.is_(False), events.c.rejected.is_(None), events.c.soft_failed.is_(False))
-    )
-    for ids in chunks(event_ids):
-        for row in await tx.fetch_all(statement.where(event_edges.c.prev_event_id.in_(ids))):
-            found.setdefault(row.prev_event_id, []).append(row.event_id)
-    return found

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from storage.database import AnyRow, Position, Read, Write
 from storage.events import chunks
@@ -88,13 +88,6 @@ async def joined_members(tx: Read, room_nid: int) -> Sequence[AnyRow]:
     """(user_id, display_name, avatar_url) of everybody who is joined."""
     statement = select(memberships.c.user_id, memberships.c.display_name, memberships.c.avatar_url)
     return await tx.fetch_all(statement.where(memberships.c.room_nid == room_nid, memberships.c.membership == "join"))
-
-
-async def count_of_user(tx: Read, user_id: str, membership: str) -> int:
-    """In how many rooms a user is joined (invited…)."""
-    statement = select(func.count()).select_from(memberships)
-    where = (memberships.c.user_id == user_id, memberships.c.membership == membership)
-    return int(await tx.fetch_value(statement.where(*where)))
 
 
 def put(

@@ -1,6 +1,6 @@
 """The state of rooms: now, and at snapshots of earlier times."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import literal_column, select
@@ -153,19 +153,3 @@ async def changes_of_members(tx: Read, room_nid: int, server_name: str) -> Seque
         table.c.state_key.endswith(":" + server_name, autoescape=True),
     )
     return [(row.position, row.previous_event_nid) for row in await tx.fetch_all(statement)]
-
-
-async def current_event_ids(tx: Read, room_nids: Iterable[int], event_type: str) -> dict[int, str]:
-    """The event at (`event_type`, "") of each of the rooms that has one."""
-    found: dict[int, str] = {}
-    statement = select(current_state.c.room_nid, events.c.event_id).join(
-        events, events.c.event_nid == current_state.c.event_nid
-    )
-    for nids in chunks(room_nids):
-        where = (
-            current_state.c.room_nid.in_(nids),
-            current_state.c.type == event_type,
-            current_state.c.state_key == "",
-        )
-        found.update((row.room_nid, row.event_id) for row in await tx.fetch_all(statement.where(*where)))
-    return found

@@ -25,11 +25,6 @@ async def by_id(tx: Read, room_id: str) -> AnyRow | None:
     return await tx.fetch_one(select(rooms).where(rooms.c.room_id == room_id))
 
 
-async def by_nid(tx: Read, room_nid: int) -> AnyRow | None:
-    """The row of a room by its integer id."""
-    return await tx.fetch_one(select(rooms).where(rooms.c.room_nid == room_nid))
-
-
 async def room_ids(tx: Read, room_nids: Sequence[int]) -> dict[int, str]:
     """Room ids by integer id."""
     rows = await tx.fetch_all(select(rooms.c.room_nid, rooms.c.room_id).where(rooms.c.room_nid.in_(room_nids)))

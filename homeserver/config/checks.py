@@ -27,6 +27,13 @@ def check(config: Config) -> list[Problem]:
         problems.append(Problem("server.public_base_url", "expected a URL that begins with http:// or https://"))
     for number, listener in enumerate(config.listeners):
         problems += _check_listener(listener, f"listeners[{number}]")
+        if listener.unix_socket is not None and config.workers > 1:
+            problems.append(
+                Problem(
+                    f"listeners[{number}].unix_socket",
+                    f"expected a port: {config.workers} workers share ports, but cannot share a Unix socket",
+                )
+            )
     if not config.listeners:
         problems.append(Problem("listeners", "expected at least one listener, found an empty list"))
     problems += _check_old_keys(config) + _check_database(config) + _check_files(config) + [*check_accounts(config)]

@@ -21,10 +21,6 @@ class Value:
         """Add to it."""
         self.value += amount
 
-    def dec(self, amount: float = 1.0) -> None:
-        """Take from it (gauges)."""
-        self.value -= amount
-
     def set(self, value: float) -> None:
         """Replace it (gauges)."""
         self.value = value

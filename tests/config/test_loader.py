@@ -175,6 +175,12 @@ def test_several_workers_need_postgresql_and_redis() -> None:
     assert config.workers == 2
 
 
+def test_several_workers_listen_at_ports_only() -> None:
+    shared = {"workers": 2, "database": {"url": "postgresql://h/db"}, "redis": {"url": "redis://h"}}
+    found = problems_of(with_(**shared, listeners=[{"unix_socket": "/run/hearth.sock", "kinds": ["client"]}]))
+    assert list(found) == ["listeners[0].unix_socket"]
+
+
 @pytest.mark.parametrize(
     ("sections", "path"),
     [
