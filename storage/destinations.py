@@ -137,6 +137,14 @@ async def latest_events_for(tx: Read, server_name: str, position: int, limit: in
     return [_event(row) for row in await tx.fetch_all(statement.order_by(events.c.position).limit(limit))]
 
 
+async def noted_earlier(tx: Read, server_name: str, position: int, limit: int) -> list[OutboundEvent]:
+    """What was noted for a server only after it had been sent everything up to there: it goes with what came then."""
+    statement = _EVENTS.join(destination_events, destination_events.c.event_nid == events.c.event_nid).where(
+        destination_events.c.destination == server_name, events.c.rejected.is_(None), events.c.position <= position
+    )
+    return [_event(row) for row in await tx.fetch_all(statement.order_by(events.c.position).limit(limit))]
+
+
 async def is_far_behind(tx: Read, server_name: str, position: int, more_than: int) -> bool:
     """Whether so many events wait for a server."""
     statement = select(events.c.event_nid).where(_TO_SEND, events.c.position > position, _is_in_room(server_name))

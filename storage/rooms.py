@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
-from storage.database import AnyRow, Read, Write
+from storage.database import AnyRow, Position, Read, Write
 from storage.tables import (
     backward_extremities,
     current_state,
@@ -29,6 +29,16 @@ async def room_ids(tx: Read, room_nids: Sequence[int]) -> dict[int, str]:
     """Room ids by integer id."""
     rows = await tx.fetch_all(select(rooms.c.room_nid, rooms.c.room_id).where(rooms.c.room_nid.in_(room_nids)))
     return {row.room_nid: row.room_id for row in rows}
+
+
+def set_taken_over(tx: Write, room_nid: int, position: Position) -> None:
+    """Put off: what the room is was told by other servers, at this place in the log."""
+    tx.update(rooms, {"room_nid": room_nid}, taken_over_at=position)
+
+
+async def taken_over_at(tx: Read, room_nid: int) -> int | None:
+    """Where this server's stay in the room began; None where the room began here."""
+    return await tx.fetch_value(select(rooms.c.taken_over_at).where(rooms.c.room_nid == room_nid))
 
 
 async def extremities(tx: Read, room_nid: int) -> dict[str, int]:

@@ -163,7 +163,9 @@ class Delivery:
             outbox.catches_up = outbox.catches_up or await storage.is_far_behind(tx, name, position, FAR_BEHIND)
             read = storage.latest_events_for if outbox.catches_up else storage.events_for
             rows = await read(tx, name, position, MAX_PDUS)
-        outbox.events.extend(WaitingEvent(row.position, row.nid, row.event_id, row.body, is_noted=True) for row in rows)
+            earlier = await storage.noted_earlier(tx, name, position, MAX_PDUS)
+        for row in (*earlier, *rows):
+            outbox.events.append(WaitingEvent(row.position, row.nid, row.event_id, row.body, is_noted=True))
         if len(rows) < MAX_PDUS:
             outbox.catches_up = False
             outbox.from_database = outbox.has_missed

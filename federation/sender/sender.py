@@ -7,7 +7,6 @@ sent is sent again, and receivers drop what they have.
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from typing import Final
 
 from federation.outbound.client import FederationClient
@@ -231,8 +230,8 @@ class FederationSender:
             if hint.position > self._routed:
                 if stored.is_local and stored.rejected is None:
                     await self._route_event(_outbound(stored, hint.position))
-                if stored.told_too:
-                    self._tell_too(_outbound(stored, hint.position), stored.told_too)
+                for server_name in stored.told_too:
+                    self._read_from(server_name, hint.position)
                 self._routed = hint.position
 
     async def _route_log(self) -> None:
@@ -264,11 +263,6 @@ class FederationSender:
         if target is not None and target not in (*hosts, sender_server, self._server_name):
             # Its row in `destination_events` was written with the event.
             self._add_event(target, WaitingEvent(event.position, event.nid, event.event_id, event.body, is_noted=True))
-
-    def _tell_too(self, event: OutboundEvent, servers: Iterable[str]) -> None:
-        waiting = WaitingEvent(event.position, event.nid, event.event_id, event.body, is_noted=True)
-        for server_name in servers:
-            self._add_event(server_name, waiting)
 
     def _read_from(self, server_name: str, position: int) -> None:
         """What the database has for the server at and after a position, memory may not."""

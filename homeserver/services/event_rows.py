@@ -58,11 +58,16 @@ def write_new(tx: Write, stored: StoredEvent, position: Position | None, replace
         event_graph.add_edges(tx, stored.nid, event.prev_events)
 
 
-def write_place(tx: Write, stored: StoredEvent, position: Position | None, replaces_nid: int | None) -> None:
-    """Put off: an outlier takes its place in the timeline."""
+def write_place(
+    tx: Write, stored: StoredEvent, position: Position | None, replaces_nid: int | None, *, has_edges: bool
+) -> None:
+    """Put off: an outlier takes its place in the timeline, or an event with edges in the graph takes another one."""
     tx.update(events, {"event_nid": stored.nid}, **_place(stored, position, replaces_nid))
+    if has_edges:
+        tx.delete(event_relations, event_nid=stored.nid)
+    else:
+        event_graph.add_edges(tx, stored.nid, stored.event.prev_events)
     write_relation(tx, stored, position)
-    event_graph.add_edges(tx, stored.nid, stored.event.prev_events)
 
 
 def _place(stored: StoredEvent, position: Position | None, replaces_nid: int | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from homeserver.services.room_heads import PARTIAL, WHOLE, HeadDraft
 from homeserver.services.room_state import RoomState
 from homeserver.services.snapshots import EMPTY, Entry
 from storage import memberships, partial_rooms
+from storage import rooms as storage_rooms
 from storage.database import Database, Write
 from storage.partial_rooms import PartialRoom
 from storage.streams import Stream
@@ -70,6 +71,7 @@ class ImportRoom:
             del draft.extremities[event_id]
         known = {event.event_id: event for event in state}
         known[join.event_id] = join
+        storage_rooms.set_taken_over(tx, draft.room_nid, tx.position(Stream.CACHES))
         return await self._persist.append(tx, draft, join, snapshot_before=before, is_local=False, known=known)
 
     async def rejoin(self, tx: Write, draft: HeadDraft, join: Event) -> bool:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from homeserver.core.auth_selection import CREATE_KEY
 from homeserver.core.events import MEMBER, Event
+from homeserver.core.history_visibility import HISTORY_VISIBILITY, visibility_of
 from homeserver.core.identifiers import InvalidIdentifier, server_name_of
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.room_heads import HeadDraft
@@ -13,6 +14,8 @@ from homeserver.services.snapshots import Delta
 from storage import device_lists, memberships
 from storage.database import Position, Write
 from storage.tables import destination_events
+
+_VISIBILITY_KEY: Final = (HISTORY_VISIBILITY, "")
 
 
 class Succession(Protocol):
@@ -61,19 +64,41 @@ class MemberRows:
             await device_lists.distrust_members(tx, draft.room_nid)
         return gone
 
-    def tell_gone(self, tx: Write, cause: StoredEvent, gone: set[str]) -> None:
+    async def tell_gone(self, tx: Write, draft: HeadDraft, cause: StoredEvent, gone: set[str]) -> None:
         """Servers are out of the room because another state won: nobody else may tell them, so it is noted here.
 
-        Whom the event is about hears of it from its sender's server, if that knew that they were in the room.
+        The draft has `cause` among its extremities. All extremities together say who is in the room; whoever sent one
+        of the others may not have sent it to a server that was out of the room on its branch.
         """
-        event, about = cause.event, ""
-        if event.type == MEMBER and event.state_key and cause.replaces is not None:
-            _, previous = cause.changed.get(event.key, (None, None))
-            about = event.state_key.partition(":")[2] if previous == cause.replaces.event_id else ""
-        told = gone - {self._server_name, event.sender.partition(":")[2], about}
+        others = await self._told_with(tx, draft, cause)
+        told = gone - {self._server_name}
+        if not others:
+            # The state after the event itself: its sender's server knows that, and tells whom the event is about.
+            told -= {cause.event.sender.partition(":")[2], self._server_told(cause)}
         cause.told_too = tuple(sorted(told))
         for server in cause.told_too:
-            tx.insert(destination_events, destination=server, event_nid=cause.nid)
+            for stored in (cause, *others):
+                # Another event may have been the cause before, and not have arrived there yet.
+                tx.upsert(destination_events, destination=server, event_nid=stored.nid)
+
+    async def _told_with(self, tx: Write, draft: HeadDraft, cause: StoredEvent) -> list[StoredEvent]:
+        """The other extremities, without messages that only who is in the room may read."""
+        ids = draft.extremities.keys() - {cause.event_id}
+        if not ids:
+            return []
+        entry = draft.get(_VISIBILITY_KEY)
+        found = await self._events.get_many((*ids, *(entry or ())[:1]), tx)
+        setting = None if entry is None else found.get(entry[0])
+        is_open = visibility_of(None if setting is None else setting.shown.content) in ("shared", "world_readable")
+        return [found[i] for i in ids if i in found and (is_open or found[i].event.state_key is not None)]
+
+    def _server_told(self, cause: StoredEvent) -> str:
+        """The server that hears of the event from its sender's, as that knew that it was in the room."""
+        event = cause.event
+        if event.type != MEMBER or not event.state_key or cause.replaces is None:
+            return ""
+        _, previous = cause.changed.get(event.key, (None, None))
+        return event.state_key.partition(":")[2] if previous == cause.replaces.event_id else ""
 
     def put(self, tx: Write, room_nid: int, event: Event, event_nid: int, position: Position) -> None:
         """Put off: the row of the user that a member event is about."""
@@ -111,7 +136,7 @@ class MemberRows:
         except InvalidIdentifier:
             return
         if server != self._server_name and not draft.host_count(server):
-            tx.insert(destination_events, destination=server, event_nid=stored.nid)
+            tx.upsert(destination_events, destination=server, event_nid=stored.nid)
 
 
 def _text(value: Any) -> str | None:

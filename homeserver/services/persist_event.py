@@ -78,6 +78,7 @@ class PersistEvent:
         backfilled: bool = False,
         is_local: bool = False,
         is_new: bool = False,
+        again: bool = False,
         sent_by: SentBy | None = None,
         known: Mapping[str, Event] | None = None,
     ) -> StoredEvent:
@@ -87,12 +88,13 @@ class PersistEvent:
         `snapshot_before` is the state before the event; None means that of the draft, or for a backfilled event that
         it is not known. A backfilled event changes neither the extremities nor the current state; nor does a rejected
         or soft-failed one. An outlier has no place in the timeline. `is_local`: this server passes the event on to the
-        others; `is_new`: it has just made it, so nobody knows it yet. The auth events must be stored, or come in the
+        others; `is_new`: it has just made it, so nobody knows it yet. `again`: it is stored, of an earlier stay in the
+        room, and takes a place in this one. The auth events must be stored, or come in the
         same batch before; `known` are events at hand, so that they need not be read. Raises `MissingEvents` where state
         has to be resolved of events that are not there.
         """
         existing, redaction_ids = (None, ()) if is_new else await self._redactions.look_for(tx, draft, event)
-        if existing is not None and (not existing.outlier or outlier):
+        if existing is not None and (not existing.outlier or outlier) and not again:
             return existing
         stored = StoredEvent(
             event=event,
@@ -121,7 +123,10 @@ class PersistEvent:
         missing = await self._missing(tx, event) if position is not None and rejected is None and not is_new else ()
         stored.follows_gap = bool(missing) and not backfilled
         replaces_nid = None if replaced is None else replaced.nid
-        (write_new if existing is None else write_place)(tx, stored, position, replaces_nid)
+        if existing is None:
+            write_new(tx, stored, position, replaces_nid)
+        else:
+            write_place(tx, stored, position, replaces_nid, has_edges=not existing.outlier)
         self._events.appended(tx, stored)
         tx.after_commit(lambda: self._keep(stored, position))
         if position is not None:
@@ -159,17 +164,17 @@ class PersistEvent:
         position: Position,
         known: Mapping[str, Event],
         cause: StoredEvent | None = None,
-    ) -> None:
-        """The current state changes: rows of the changes and of members, and the draft. `known` has events at hand."""
+    ) -> set[str]:
+        """The current state changes: rows of the changes and of members, and the draft. `known` has events at hand.
+        Returns the servers that are no longer in the room."""
         for key, entry in delta.items():
             previous = draft.get(key)
             if cause is not None:
                 cause.changed[key] = (entry and entry[0], previous and previous[0])
             storage_state.add_change(tx, draft.room_nid, position, key, entry and entry[1], previous and previous[1])
         gone = await self._members.change(tx, draft, delta, position, known)
-        if cause is not None and gone:
-            self._members.tell_gone(tx, cause, gone)
         draft.set_state(delta, snapshot)
+        return gone
 
     def _position(self, tx: Write, stored: StoredEvent, backfilled: bool) -> Position:
         if backfilled:
@@ -208,14 +213,15 @@ class PersistEvent:
     ) -> None:
         """The event becomes a forward extremity, and the current state that after all extremities."""
         event = stored.event
-        gone = await self._superseded(tx, draft, event)
-        others = draft.extremities.keys() - gone
+        superseded = await self._superseded(tx, draft, event)
+        others = draft.extremities.keys() - superseded
+        gone: set[str] = set()
         own: dict[StateKey, Entry | None] = {}
         if event.state_key is not None:
             own[event.key] = (event.event_id, stored.nid)
         on_head = before is draft.snapshot
         if others and (own or not on_head):
-            await self._merge(tx, draft, stored, before, others, position)
+            gone = await self._merge(tx, draft, stored, before, others, position)
         elif own or not on_head:
             after = self._state.extend(tx, draft.room_nid, before, own) if own else before
             if own:
@@ -225,8 +231,10 @@ class PersistEvent:
                 # The event itself is part of that state, so it has to be found.
                 self._events.appended(tx, stored)
                 delta = await self._state.difference(tx, dict(draft.state), after.state())
-            await self.set_state(tx, draft, delta, after, position, known, stored)
-        draft.set_extremities(gone, event.event_id, stored.nid, event.depth)
+            gone = await self.set_state(tx, draft, delta, after, position, known, stored)
+        draft.set_extremities(superseded, event.event_id, stored.nid, event.depth)
+        if gone:
+            await self._members.tell_gone(tx, draft, stored, gone)
         draft.last_position = position
 
     async def _merge(
@@ -237,8 +245,9 @@ class PersistEvent:
         before: Snapshot,
         others: set[str],
         position: Position,
-    ) -> None:
-        """The room has several extremities: its state is resolved of the states after each."""
+    ) -> set[str]:
+        """The room has several extremities: its state is resolved of the states after each. Returns the servers that
+        are no longer in the room."""
         event = stored.event
         own = {event.key: event.event_id} if event.state_key is not None else {}
         states = [before.state() | own]
@@ -250,9 +259,10 @@ class PersistEvent:
                 states.append(after)
         resolved = await self._state.resolve(tx, draft.room_version, draft.room_nid, states)
         delta = await self._state.difference(tx, dict(draft.state), resolved)
-        if delta:
-            snapshot = self._state.extend(tx, draft.room_nid, draft.snapshot, delta)
-            await self.set_state(tx, draft, delta, snapshot, position, {event.event_id: event}, stored)
+        if not delta:
+            return set()
+        snapshot = self._state.extend(tx, draft.room_nid, draft.snapshot, delta)
+        return await self.set_state(tx, draft, delta, snapshot, position, {event.event_id: event}, stored)
 
     async def _superseded(self, tx: Write, draft: HeadDraft, event: Event) -> set[str]:
         """The extremities that the event builds on, be it through events that could not become extremities.

@@ -17,6 +17,7 @@ from homeserver.core.auth_rules import auth_types_for, check_auth
 from homeserver.core.auth_selection import CREATE_KEY
 from homeserver.core.events import Event, StateKey, StateMap
 from homeserver.errors import NotRecommended
+from homeserver.services.earlier_stays import EarlierStays
 from homeserver.services.event_signatures import EventSignatures
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.fetch_missing import FetchMissing
@@ -80,6 +81,7 @@ class ReceivePdu:
         self._access = access
         self._policy = policy
         self._lent = LentMembers(events, state)
+        self._earlier = EarlierStays(database, heads, events)
         self._under_way: dict[str, asyncio.Future[Verdict]] = {}
         self.on_undecided: Callable[[str, Event], None] | None = None
 
@@ -121,7 +123,8 @@ class ReceivePdu:
             if known is None and (lacking or relay):
                 known = await self._events.get(event.event_id)
             # Where all before it is here, the write that appends it finds out whether it is known.
-            if known is not None and not known.outlier:
+            again = known is not None and await self._earlier.has(known)
+            if known is not None and not known.outlier and not again:
                 return Verdict(event.event_id, "known", stored=known)
             if lacking and fills_gap and await self._fill_gap(origin, event):
                 lacking = await self._lacking_prev_events(event)
@@ -132,7 +135,10 @@ class ReceivePdu:
             # Only now: what authorises it may have come with the state.
             await self._fetch.auth_events(origin, event)
             event, advice = await self._ask_policy_server(event)
-            return await self._decide_and_append(event, states, relay, advice)
+            verdict = await self._decide_and_append(event, states, relay, advice, again)
+            if verdict.outcome == "known" and verdict.stored is not None and await self._earlier.has(verdict.stored):
+                return await self._decide_and_append(event, states, False, advice, True)
+            return verdict
         except MissingAuthEvents as missing:
             return Verdict(event.event_id, "undecided", f"step 4: auth events could not be had: {missing}")
         except (FederationError, MissingEvents) as error:
@@ -179,7 +185,12 @@ class ReceivePdu:
         return True
 
     async def _decide_and_append(
-        self, event: Event, remote_states: Mapping[str, StateMap], relay: bool, advice: str | None
+        self,
+        event: Event,
+        remote_states: Mapping[str, StateMap],
+        relay: bool,
+        advice: str | None,
+        again: bool,
     ) -> Verdict:
         async def operation(tx: Write) -> Verdict:
             draft = await self._heads.draft(tx, event.room_id)
@@ -202,6 +213,7 @@ class ReceivePdu:
                 rejected=reason if outcome == "rejected" else None,
                 soft_failed=outcome == "soft_failed",
                 is_local=relay and outcome == "accepted",
+                again=again,
             )
             if stored.event is not event:  # it came in by another way meanwhile
                 return Verdict(event.event_id, "known", stored=stored)

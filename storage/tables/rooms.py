@@ -17,6 +17,8 @@ rooms = Table(
     number("joined_count", default=0),
     number("invited_count", default=0),
     number("notify_seq", default=0),
+    # Where in the log this server's stay in the room began, if other servers told what the room was then.
+    number("taken_over_at", null=True),
     flag("is_public"),
     flag("partial_state"),
     flag("is_blocked"),

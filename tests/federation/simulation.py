@@ -6,7 +6,6 @@ own hashes are the same (PYTHONHASHSEED).
 """
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -252,13 +251,6 @@ class History:
         head = await server.reading.heads.get(self.room_id)
         if head is None or name not in head.hosts:
             await self._come_back(server, first)
-            return
-        known = await first.reading.heads.get(self.room_id)
-        if known is not None and name not in known.hosts:
-            # Nobody tells a server whose own event made others see that a join of its users did not stand: not solved.
-            for user_id in sorted(user for user in head.joined if user.endswith(":" + name)):
-                with suppress(MatrixError):
-                    await server.writing.membership.leave(server.as_user(user_id[1:].partition(":")[0]), self.room_id)
             return
         for user_id in sorted(head.joined):
             if user_id.endswith(":" + name):

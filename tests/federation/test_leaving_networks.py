@@ -78,6 +78,46 @@ async def test_a_server_that_did_not_need_to_know_of_a_ban_when_it_came_hears_of
     await until(lambda: is_out(hs3, room_id))
 
 
+async def test_a_server_that_knows_a_ban_of_an_earlier_stay_hears_of_it_again(
+    hs1: Hearth, hs2: Hearth, hs3: Hearth, network: Network, until: Until
+) -> None:
+    room_id = await shared_room(hs1, hs2)
+    await hs3.join("carl", room_id, hs1)
+    await until(lambda: _is_in(hs2, room_id, "hs3"))
+    network.partition("hs1", "hs2")
+    network.partition("hs2", "hs3")
+    await hs1.writing.membership.ban(hs1.as_user("alice"), room_id, hs3.user("carl"))
+    (ban,) = await hs1.extremities(room_id)
+    await until(lambda: is_out(hs3, room_id))
+    network.heal()
+    network.partition("hs1", "hs2", "hs3")
+    network.cut.discard(frozenset(("hs2", "hs3")))
+    # What hs3 is told of the room now is without the ban, which it knows.
+    await hs3.join("carl", room_id, hs2)
+    assert not await is_out(hs3, room_id)
+    network.cut.discard(frozenset(("hs1", "hs2")))
+    await until(lambda: is_out(hs3, room_id))
+    assert (await hs3.state(room_id))["m.room.member", hs3.user("carl")] == ban
+
+
+async def test_a_ban_that_the_room_has_gone_on_from_counts_for_nothing_when_it_is_told_again(
+    hs1: Hearth, hs3: Hearth, until: Until
+) -> None:
+    room_id = await hs1.create_room("alice")
+    await hs3.join("carl", room_id, hs1)
+    await hs1.writing.membership.ban(hs1.as_user("alice"), room_id, hs3.user("carl"))
+    (ban,) = await hs1.extremities(room_id)
+    await until(lambda: is_out(hs3, room_id))
+    await hs1.writing.membership.unban(hs1.as_user("alice"), room_id, hs3.user("carl"))
+    await hs3.join("carl", room_id, hs1)
+    stored = await hs1.event(ban)
+    assert stored is not None
+    extremities = await hs3.extremities(room_id)
+    await hs1.say(hs3, [dict(stored.event.pdu)])
+    assert await hs3.extremities(room_id) == extremities
+    assert not await is_out(hs3, room_id)
+
+
 async def test_a_server_that_has_left_still_tells_what_came_before(
     hs1: Hearth, hs2: Hearth, network: Network, until: Until
 ) -> None:
@@ -120,6 +160,11 @@ async def _has_decided_all(server: Hearth) -> bool:
 
 async def _has_sent_to(server: Hearth, destination: str) -> bool:
     return destination not in server.sender.waiting()
+
+
+async def _is_in(server: Hearth, room_id: str, name: str) -> bool:
+    head = await server.reading.heads.get(room_id)
+    return head is not None and name in head.hosts
 
 
 async def _is_gone(server: Hearth, room_id: str) -> bool:

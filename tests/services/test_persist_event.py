@@ -360,16 +360,41 @@ async def test_a_redaction_by_somebody_without_power_is_ignored(spine: Spine, fo
     assert stored.redacted_because is None
 
 
+async def noted(spine: Spine) -> list[tuple[str, str]]:
+    """(server, event id) of what is to be sent to servers that may not be in the room."""
+    statement = select(destination_events.c.destination, events.c.event_id)
+    async with spine.database.read() as tx:
+        rows = await tx.fetch_all(statement.join(events, events.c.event_nid == destination_events.c.event_nid))
+    return sorted(tuple(row) for row in rows)
+
+
 async def test_a_server_hears_of_the_kick_of_its_last_member(spine: Spine, foreign: Foreign) -> None:
     room_id, _ = await with_zoe(spine, foreign)
     await spine.membership.kick(ALICE, room_id, ZOE)
-    async with spine.database.read() as tx:
-        rows = await tx.fetch_all(
-            select(destination_events.c.destination, events.c.type).join(
-                events, events.c.event_nid == destination_events.c.event_nid
-            )
-        )
-    assert [tuple(row) for row in rows] == [("remote.example", "m.room.member")]
+    assert await noted(spine) == [("remote.example", await latest(spine, room_id))]
+
+
+@pytest.mark.parametrize("visibility", ["shared", "joined"])
+async def test_a_server_whose_own_event_puts_it_out_is_told_of_the_other_branches(
+    spine: Spine, foreign: Foreign, visibility: str
+) -> None:
+    """They are why its join did not stand. What only members may read is not sent to a server that is none."""
+    room_id, _ = await with_zoe(spine, foreign)
+    await spine.put(ALICE, room_id, "m.room.history_visibility", {"history_visibility": visibility}, "")
+    tip = await latest(spine, room_id)
+    ours = await spine.say(ALICE, room_id)
+    theirs = await foreign.reply(spine, room_id, ZOE, "m.room.message", {"body": "hi"}, prev=[tip])
+
+    async def operation(tx: Write) -> None:
+        draft = await spine.heads.draft(tx, room_id)
+        assert draft is not None
+        before = await spine.state.snapshot_before(tx, draft, theirs.prev_events)
+        cause = await spine.persist.append(tx, draft, theirs, snapshot_before=before)
+        await spine.member_rows.tell_gone(tx, draft, cause, {"remote.example"})
+
+    await spine.database.write(operation)
+    told = [] if visibility == "joined" else sorted([ours, theirs.event_id])
+    assert await noted(spine) == [("remote.example", event_id) for event_id in told]
 
 
 async def test_a_remote_invite_carries_both_signatures(spine: Spine, foreign: Foreign) -> None:

@@ -635,6 +635,7 @@ def upgrade() -> None:
         sa.Column("joined_count", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("invited_count", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("notify_seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("taken_over_at", sa.BigInteger(), autoincrement=False, nullable=True),
         sa.Column("is_public", sa.Boolean(), nullable=False),
         sa.Column("partial_state", sa.Boolean(), nullable=False),
         sa.Column("is_blocked", sa.Boolean(), nullable=False),
