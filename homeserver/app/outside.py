@@ -16,6 +16,7 @@ from homeserver.core.hashes import bytes_of_base64
 from homeserver.services.event_signatures import EventSignatures
 from homeserver.services.keyring import Keyring
 from homeserver.services.server_key_objects import OldVerifyKey
+from homeserver.services.vouched_keys import VouchedKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,9 @@ def look_outside(base: Foundation, transport: Transport | None = None) -> Outsid
         notaries=config.trusted_key_servers,
         cached_servers=base.config.caches.server_keys,
     )
-    return Outside(
-        client, transport, reachability, is_allowed, keyring, EventSignatures(keyring, base.clock, base.threads)
-    )
+    vouched = VouchedKeys(keyring, client, base.clock)
+    signatures = EventSignatures(keyring, vouched, base.clock, base.threads)
+    return Outside(client, transport, reachability, is_allowed, keyring, signatures)
 
 
 def _old_keys(base: Foundation) -> list[OldVerifyKey]:

@@ -83,7 +83,7 @@ class Backfill:
     async def _take_in(self, server: str, head: RoomHead, pdus: Sequence[Any], wanted: Sequence[str]) -> int:
         """Stores those that are new, pass steps 1 to 4, and lie before the wanted events or others that are missed; how
         many that were. The latest come first, so that each is one that is missed when it comes."""
-        received = await verify(parse(pdus, head.room_version, head.room_id), self._signatures)
+        received = await verify(parse(pdus, head.room_version, head.room_id), self._signatures, server)
         known = await self._events.get_many([event.event_id for event in received.events])
         new = [e for e in received.events if e.event_id not in known or known[e.event_id].outlier]
         new = _before(new, {*wanted, *head.missing})

@@ -10,7 +10,8 @@ from homeserver.core.events import Event
 from homeserver.core.identifiers import InvalidIdentifier
 from homeserver.core.signatures import SignatureCheck, signatures_to_check, verify
 from homeserver.runtime.clock import Clock
-from homeserver.services.keyring import Keyring, was_valid
+from homeserver.services.keyring import Keyring, is_missing, was_valid
+from homeserver.services.vouched_keys import VouchedKeys
 from storage.server_keys import ServerKey
 
 INLINE: Final = 8
@@ -24,15 +25,21 @@ _NONE: Final[Mapping[str, bytes]] = {}
 class EventSignatures:
     """Step 2 of the checks on a received PDU, for any number of events."""
 
-    def __init__(self, keyring: Keyring, clock: Clock, executor: Executor | None = None) -> None:
+    def __init__(
+        self, keyring: Keyring, vouched: VouchedKeys, clock: Clock, executor: Executor | None = None
+    ) -> None:
         self._keyring = keyring
+        self._vouched = vouched
         self._clock = clock
         self._executor = executor
 
-    async def failures(self, events: Sequence[Event], messages: Mapping[str, bytes] = _NONE) -> dict[str, str]:
+    async def failures(
+        self, events: Sequence[Event], messages: Mapping[str, bytes] = _NONE, *, told_by: str | None = None
+    ) -> dict[str, str]:
         """Event id → what is wrong with its signatures; events that are as they should be are not in it.
 
-        `messages`: event id → its `hashes.signed_bytes`, of events of which they are at hand.
+        `messages`: event id → its `hashes.signed_bytes`, of events of which they are at hand. `told_by`: the server
+        whose word is taken for keys that can be had from nobody else.
         """
         failed: dict[str, str] = {}
         checks: list[tuple[Event, list[SignatureCheck]]] = []
@@ -41,7 +48,7 @@ class EventSignatures:
                 checks.append((event, signatures_to_check(event, messages.get(event.event_id))))
             except (CanonicalJSONError, InvalidIdentifier) as error:
                 failed[event.event_id] = str(error)
-        keys = await self._gather_keys(checks)
+        keys = await self._gather_keys(checks, told_by)
         if len(checks) <= INLINE:
             return failed | _verify(checks, keys)
         loop = asyncio.get_running_loop()
@@ -53,7 +60,9 @@ class EventSignatures:
             failed |= result
         return failed
 
-    async def _gather_keys(self, checks: Sequence[tuple[Event, list[SignatureCheck]]]) -> _Keys:
+    async def _gather_keys(
+        self, checks: Sequence[tuple[Event, list[SignatureCheck]]], told_by: str | None
+    ) -> _Keys:
         wanted: dict[str, set[str]] = {}
         latest: dict[str, int] = {}
         now = self._clock.now_ms()
@@ -65,13 +74,15 @@ class EventSignatures:
                     at = min(event.origin_server_ts, now)
                     latest[check.server_name] = max(latest.get(check.server_name, 0), at)
         servers = [name for name, key_ids in wanted.items() if name and key_ids]
-        if len(servers) == 1:
-            (name,) = servers
-            return {name: await self._keyring.records(name, wanted[name], latest.get(name, 0))}
-        found = await asyncio.gather(
-            *(self._keyring.records(name, wanted[name], latest.get(name, 0)) for name in servers)
-        )
-        return dict(zip(servers, found, strict=True))
+        asked = [self._keyring.records(name, wanted[name], latest.get(name, 0)) for name in servers]
+        # Most events are of one server, whose keys are in memory: no task for that.
+        found = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
+        keys = dict(zip(servers, found, strict=True))
+        missing = {name: wanted[name] for name in servers if is_missing(keys[name], wanted[name], latest.get(name, 0))}
+        if told_by is not None and missing:
+            for name, vouched in (await self._vouched.records(told_by, missing, latest)).items():
+                keys[name] = {**keys[name], **vouched}
+        return keys
 
 
 def _verify(checks: Sequence[tuple[Event, list[SignatureCheck]]], keys: _Keys) -> dict[str, str]:

@@ -68,10 +68,15 @@ class FetchMissing:
             found = await self._single(origin, lacking)
             await self._outliers.take_in(event.room_id, event.room_version, found, lacking)
 
-    async def state_after(self, origin: str, event: Event, prev_event_id: str) -> dict[StateKey, str]:
+    async def state_after(
+        self, origin: str, event: Event, prev_event_id: str, *, vouches: bool = False
+    ) -> dict[StateKey, str]:
         """The state after a prev event that is missing here, as the other server has it; the prev event and all of the
-        state are stored then, the former without its place in the timeline. Raises `FederationError`."""
-        after = await self._state_before(origin, event, prev_event_id)
+        state are stored then, the former without its place in the timeline. Raises `FederationError`.
+
+        `vouches`: its word is taken for the keys of servers that cannot be reached.
+        """
+        after = await self._state_before(origin, event, prev_event_id, vouches)
         prev = await self._events.get(prev_event_id)
         if prev is None or prev.event.room_id != event.room_id:
             raise FederationError("malformed", origin, f"there is no event {prev_event_id} to be had")
@@ -79,24 +84,24 @@ class FetchMissing:
             after[prev.event.key] = prev_event_id
         return after
 
-    async def state_before(self, origin: str, event: Event) -> dict[StateKey, str]:
+    async def state_before(self, origin: str, event: Event, *, vouches: bool = False) -> dict[StateKey, str]:
         """The state before an event that is stored here, as the other server has it; all of it is stored then. Raises
-        `FederationError`."""
-        return await self._state_before(origin, event, event.event_id)
+        `FederationError`. `vouches`: as in `state_after`."""
+        return await self._state_before(origin, event, event.event_id, vouches)
 
-    async def _state_before(self, origin: str, event: Event, at: str) -> dict[StateKey, str]:
+    async def _state_before(self, origin: str, event: Event, at: str, vouches: bool) -> dict[StateKey, str]:
         """The state before the event `at`, which is asked for too where it is missing here."""
-        room_id, version = event.room_id, event.room_version
+        room_id, version, told_by = event.room_id, event.room_version, origin if vouches else None
         state_ids, chain_ids = await self._client.state_ids(origin, room_id, at)
         if len(state_ids) + len(chain_ids) > MAX_STATE:
             raise FederationError("malformed", origin, "the state is too large")
         lacking = await self._lacking([*state_ids, *chain_ids])
         if len(lacking) > ONE_BY_ONE:
             state, chain = await self._client.state(origin, room_id, at)
-            await self._outliers.take_in(room_id, version, [*chain, *state], state_ids)
+            await self._outliers.take_in(room_id, version, [*chain, *state], state_ids, told_by)
             lacking = []
         if lacking := await self._lacking([*lacking, at]):
-            await self._outliers.take_in(room_id, version, await self._single(origin, lacking), lacking)
+            await self._outliers.take_in(room_id, version, await self._single(origin, lacking), lacking, told_by)
         return await self._state_of(origin, event, state_ids)
 
     async def _state_of(self, origin: str, event: Event, state_ids: Sequence[str]) -> dict[StateKey, str]:

@@ -53,7 +53,7 @@ class Keyring:
         self._database = database
         self._client = client
         self._clock = clock
-        self._server_name = server_name
+        self.server_name = server_name
         self._signing_key = signing_key
         self._old_keys = tuple(old_keys)
         self._validity_ms = int(validity_s * 1000)
@@ -70,7 +70,7 @@ class Keyring:
         now = self._clock.now_ms()
         if self._published is None or self._published[0] - now < self._validity_ms // 2:
             until = now + self._validity_ms
-            self._published = (until, publish(self._server_name, self._signing_key, self._old_keys, until))
+            self._published = (until, publish(self.server_name, self._signing_key, self._old_keys, until))
         return self._published[1]
 
     def own_key(self, key_id: str) -> bytes | None:
@@ -91,21 +91,25 @@ class Keyring:
 
     async def records(self, server_name: str, key_ids: Collection[str], valid_at: int) -> dict[str, ServerKey]:
         """As `keys`, with keys that were not valid at that time too, and what is known of them."""
-        if server_name == self._server_name:
+        if server_name == self.server_name:
             return self._own_records(key_ids)
         known = await self._load(server_name)
-        if not _suffices(known, key_ids, valid_at) and self._may_ask(server_name, known):
+        if is_missing(known.keys, key_ids, valid_at) and self._may_ask(server_name, known):
             await self._fetch_once(server_name, key_ids, valid_at)
             known = await self._load(server_name)
         return {key_id: known.keys[key_id] for key_id in key_ids if key_id in known.keys}
 
     def cached(self, server_name: str, key_id: str, valid_at: int) -> bytes | None:
         """A key that is in memory and was valid then; None says nothing."""
-        if server_name == self._server_name:
+        if server_name == self.server_name:
             return self.own_key(key_id)
         known = self._known.get(server_name)
         key = None if known is None else known.keys.get(key_id)
         return key.verify_key if key is not None and was_valid(key, valid_at) else None
+
+    async def known(self, server_name: str) -> Mapping[str, ServerKey]:
+        """What is known of a server's keys, by their ids, without asking anybody."""
+        return (await self._load(server_name)).keys
 
     # --- as a notary
 
@@ -119,18 +123,18 @@ class Keyring:
         return [response for responses in answers for response in responses]
 
     async def _notarise(self, server_name: str, key_ids: Mapping[str, int], until: int) -> list[dict[str, Any]]:
-        if server_name == self._server_name:
+        if server_name == self.server_name:
             return [self.published()]
         until = max([until, *key_ids.values()])
         known = await self._load(server_name)
         # The keys of a server that cannot be reached are still worth telling.
-        enough = bool(known.keys) and _suffices(known, key_ids or known.keys, until)
+        enough = bool(known.keys) and not is_missing(known.keys, key_ids or known.keys, until)
         if not enough and self._may_ask(server_name, known):
             await self._fetch_once(server_name, key_ids, until)
             known = await self._load(server_name)
         keys = [key for key_id, key in known.keys.items() if not key_ids or key_id in key_ids]
         responses = dict.fromkeys(key.response for key in keys)
-        return [sign_json(decode(raw), self._server_name, self._signing_key) for raw in responses]
+        return [sign_json(decode(raw), self.server_name, self._signing_key) for raw in responses]
 
     # --- fetching
 
@@ -178,7 +182,7 @@ class Keyring:
         known.asked_at = self._clock.now_ms()
         await self._ask_server(server_name)
         for notary in self._notaries:
-            if _suffices(known, key_ids, valid_at):
+            if not is_missing(known.keys, key_ids, valid_at):
                 return
             await self._ask_notary(notary, server_name, key_ids, valid_at)
 
@@ -225,13 +229,13 @@ def was_valid(key: ServerKey, at: int) -> bool:
     return at <= (key.valid_until if key.expired_at is None else key.expired_at)
 
 
-def _suffices(known: _Known, key_ids: Collection[str], valid_at: int) -> bool:
-    """Whether asking again could tell nothing that matters: expired keys never become valid again."""
+def is_missing(known: Mapping[str, ServerKey], key_ids: Collection[str], valid_at: int) -> bool:
+    """Whether asking again could tell anything that matters: expired keys never become valid again."""
     for key_id in key_ids:
-        key = known.keys.get(key_id)
+        key = known.get(key_id)
         if key is None or (key.expired_at is None and key.valid_until < valid_at):
-            return False
-    return True
+            return True
+    return False
 
 
 def _is_news(old: ServerKey | None, new: ServerKey) -> bool:

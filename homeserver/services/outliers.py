@@ -44,14 +44,19 @@ class Outliers:
         self._signatures = signatures
 
     async def take_in(
-        self, room_id: str, version: RoomVersion, pdus: Sequence[object], wanted: Collection[str]
+        self,
+        room_id: str,
+        version: RoomVersion,
+        pdus: Sequence[object],
+        wanted: Collection[str],
+        told_by: str | None = None,
     ) -> None:
         """Stores those of the PDUs of a known room that are new and pass steps 1 to 3; what fails step 4, as rejected.
 
         What is authorised by events that nobody sent is left out, and so is what is neither `wanted` nor authorises,
-        be it through others, what is.
+        be it through others, what is. `told_by`: as in `EventSignatures.failures`.
         """
-        new, rejected = await self.judge(await self.check(room_id, version, pdus, wanted))
+        new, rejected = await self.judge(await self.check(room_id, version, pdus, wanted, told_by))
         if not new:
             return
 
@@ -63,7 +68,12 @@ class Outliers:
         await self._database.write(store)
 
     async def check(
-        self, room_id: str, version: RoomVersion, pdus: Sequence[object], wanted: Collection[str] | None = None
+        self,
+        room_id: str,
+        version: RoomVersion,
+        pdus: Sequence[object],
+        wanted: Collection[str] | None = None,
+        told_by: str | None = None,
     ) -> list[Event]:
         """Steps 1 to 3 for those of the PDUs that are not stored yet; what fails, or nobody asked for, is left out."""
         received = parse(pdus, version, room_id)
@@ -71,7 +81,7 @@ class Outliers:
             received.events = _chain_of(wanted, received.events)
         known = await self._events.get_many([event.event_id for event in received.events])
         received.events = [event for event in received.events if event.event_id not in known]
-        received = await verify(received, self._signatures)
+        received = await verify(received, self._signatures, told_by)
         for event_id, reason in received.dropped:
             log.info("dropped event %s of %s: %s", event_id, room_id, reason)
         return received.events

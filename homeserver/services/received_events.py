@@ -50,9 +50,12 @@ def parse(pdus: Iterable[object], version: RoomVersion, room_id: str) -> Receive
     return received
 
 
-async def verify(received: Received, signatures: EventSignatures) -> Received:
-    """Steps 2 and 3: events without the signatures that they need are dropped, those with a wrong hash redacted."""
-    failures = await signatures.failures(received.events, received.signed)
+async def verify(received: Received, signatures: EventSignatures, told_by: str | None = None) -> Received:
+    """Steps 2 and 3: events without the signatures that they need are dropped, those with a wrong hash redacted.
+
+    `told_by`: as in `EventSignatures.failures`.
+    """
+    failures = await signatures.failures(received.events, received.signed, told_by=told_by)
     passed: list[Event] = []
     for event in received.events:
         failure = failures.get(event.event_id)

@@ -286,7 +286,7 @@ class RemoteJoin:
         """Checks what the resident server answered and writes it: the state, what authorises it, and the join."""
         version = join.room_version
         pdus = [*joined.auth_chain, *joined.state]
-        new = await self._outliers.check(join.room_id, version, pdus)
+        new = await self._outliers.check(join.room_id, version, pdus, told_by=server)
         judged, rejected = await self._outliers.judge(new)
         events = {event.event_id: event for event in judged}
         state = await self._state_of(joined, version, events)

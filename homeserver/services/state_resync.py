@@ -127,7 +127,7 @@ class StateResync:
         others = [name for name in dict.fromkeys((*room.servers, *hosts)) if name != self._server_name]
         for server in sorted(others, key=self._client.is_failing)[:SERVERS]:
             try:
-                await self.take_over(room, await self.states(server, join.event))
+                await self.take_over(room, await self.states(server, join.event, vouches=server in room.servers[:1]))
             except (FederationError, MissingEvents, AuthError) as error:
                 log.info("no state of %s from %s: %s", room.room_id, server, error)
             else:
@@ -147,24 +147,27 @@ class StateResync:
             else:
                 return
 
-    async def states(self, server: str, join: Event) -> list[StateMap]:
-        """The states after the events that the join cites. Raises `FederationError`."""
+    async def states(self, server: str, join: Event, *, vouches: bool = False) -> list[StateMap]:
+        """The states after the events that the join cites. Raises `FederationError`. `vouches`: its word is taken for
+        the keys of servers that cannot be reached, as it was when the room was joined through it."""
         try:
-            return await self._states_after(server, join)
+            return await self._states_after(server, join, vouches)
         except FederationError as error:
             if error.kind not in ("refused", "malformed"):
                 raise
             # Events from before the join need not be given to this server, though their state is.
             log.info("%s does not give what the join to %s cites: %s", server, join.room_id, error)
-            return [await self._fetch.state_before(server, join)]
+            return [await self._fetch.state_before(server, join, vouches=vouches)]
 
-    async def _states_after(self, server: str, join: Event) -> list[StateMap]:
+    async def _states_after(self, server: str, join: Event, vouches: bool) -> list[StateMap]:
         found = await self._events.get_many(join.prev_events)
         states: list[StateMap] = []
         for event_id in dict.fromkeys(join.prev_events):
             stored = found.get(event_id)
             known = None if stored is None else await self._state.after(stored)
-            states.append(known if known is not None else await self._fetch.state_after(server, join, event_id))
+            if known is None:
+                known = await self._fetch.state_after(server, join, event_id, vouches=vouches)
+            states.append(known)
         return states
 
     def _pause(self, room: PartialRoom) -> None:

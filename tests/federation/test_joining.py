@@ -326,3 +326,25 @@ async def test_a_server_that_failed_lately_is_tried_all_the_same_but_last(
     asked = [sent.destination for sent in network.requests("make_join") if sent.source == "hs2"]
     assert asked == ["hs1", "hs1", "hs3"]
     await hs2.join("bob", first, hs1)
+
+
+@pytest.mark.parametrize("faster", [True, False])
+async def test_a_room_is_joined_through_another_server_while_its_own_is_down(
+    hs1: Hearth, hs2: Hearth, hs3: Hearth, network: Network, until: Until, faster: bool
+) -> None:
+    room_id = await hs1.create_room("alice", name="hers")
+    await hs2.join("bob", room_id, hs1)
+    said = await hs1.send("alice", room_id, "hello")
+    await until(lambda: hs2.has(said))
+    del network.servers["hs1"]
+    hs3.writing.remote._faster_joins = faster
+    await hs3.join("carol", room_id, hs2)
+    assert await hs3.state(room_id) == await hs2.state(room_id)
+    head = await hs3.reading.heads.get(room_id)
+    assert head is not None
+    # What came before the join, from the server that is down, is believed too.
+    await hs3.backfill().take_from("hs2", head, said)
+    assert (stored := await hs3.event(said)) is not None
+    assert stored.is_accepted
+    # But no request of it would be.
+    assert hs3.outside.keyring.cached("hs1", "ed25519:1", 0) is None
