@@ -59,5 +59,6 @@ def build_sliding_sync(
         ExtensionSections(rooms.logs, typing, receipts, messages, device_lists, key_counts, subscriptions),
         typing,
         presence,
+        rooms.partial,
         max_wait_s=base.config.limits.sync_timeout,
     )

@@ -17,6 +17,7 @@ from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.account_data import AccountData, UserData
 from homeserver.services.notifier import Notifier
+from homeserver.services.partial_rooms import PartialRooms
 from homeserver.services.presence import Presence
 from homeserver.services.sliding_sync.connections import Connection, Connections, OtherProcess, Pos, SentRoom
 from homeserver.services.sliding_sync.extensions import Extended, ExtensionSections, Progress
@@ -74,6 +75,7 @@ class SlidingSync:
         extensions: ExtensionSections,
         typing: Typing,
         presence: Presence,
+        partial: PartialRooms | None = None,
         *,
         max_wait_s: float = 300.0,
     ) -> None:
@@ -87,6 +89,7 @@ class SlidingSync:
         self._extensions = extensions
         self._typing = typing
         self._presence = presence
+        self._partial = partial
         self._max_wait_s = max_wait_s
         self._turns: WeakValueDictionary[tuple[str, str | None, str], _Turns] = WeakValueDictionary()
 
@@ -184,7 +187,8 @@ class SlidingSync:
                 break
         state = 0 if pos is None else pos.state
         upto = self._notifier.position
-        return user, Look(request, user, data, lists, self._lists, connection, state, since or 0, upto)
+        look = Look(request, user, data, lists, self._lists, connection, state, since or 0, upto, self._partial)
+        return user, look
 
     def _places_of_typing(
         self, request: SlidingSyncRequest, look: Look, stamp: int

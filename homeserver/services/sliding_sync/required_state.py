@@ -97,9 +97,14 @@ def wants(required: Required, key: StateKey) -> bool:
     return any(rule.wants(key) for rule in required)
 
 
+def wants_all(required: Required) -> bool:
+    """Whether every member is wanted."""
+    return any(rule.wants_all_members for rule in required)
+
+
 def is_lazy(required: Required) -> bool:
     """Whether members are loaded lazily."""
-    return any(rule.lazy_members for rule in required) and not any(rule.wants_all_members for rule in required)
+    return any(rule.lazy_members for rule in required) and not wants_all(required)
 
 
 def select(required: Required, index: "StateIndex") -> dict[StateKey, str]:

@@ -110,6 +110,8 @@ def _state(task: RoomTask, index: StateIndex, changes: Sequence[StateChange]) ->
     if task.sent.required != required:
         known = task.sent.required
         found.update((key, now) for key, now in select(required, index).items() if not wants(known, key))
+    if task.became_whole:
+        found.update((key, now) for key, now in select(required, index).items() if key[0] == MEMBER)
     for change in changes:
         key = (change.type, change.state_key)
         if wants(required, key):
@@ -158,7 +160,7 @@ def _add_details(draft: Draft, user_id: str, index: StateIndex, now: RoomNow, ch
             draft.told.add(what)
     if not draft.task.is_joined:
         return
-    members_changed = is_new or any(kind == MEMBER for kind, _ in changed)
+    members_changed = is_new or draft.task.became_whole or any(kind == MEMBER for kind, _ in changed)
     if members_changed:
         draft.counts = (len(now.joined), len(now.invited))
     if members_changed or NAME in changed:

@@ -10,7 +10,8 @@ from homeserver.services.sliding_sync.required_state import RoomConfig
 class RoomTask:
     """`sent` None: the client gets the whole room. Else it has everything up to `since`. `upto` is where the room ends
     for this user: the answer's place in the log, or that of their leaving. `joined_at`: see `SyncUser.joined`;
-    `was_joined`: whether a room that the user is not in is one that they were in."""
+    `was_joined`: whether a room that the user is not in is one that they were in. `became_whole`: members who were
+    there all along are known only since the client was last told of the room."""
 
     room_id: str
     nid: int
@@ -24,6 +25,7 @@ class RoomTask:
     joined_at: int
     is_dm: bool
     was_joined: bool = True
+    became_whole: bool = False
 
     @property
     def is_joined(self) -> bool:

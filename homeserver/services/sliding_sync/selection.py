@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from homeserver.services.account_data import UserData
+from homeserver.services.partial_rooms import PartialRooms
 from homeserver.services.sliding_sync.connections import Connection, SentRoom
 from homeserver.services.sliding_sync.request import SlidingSyncRequest
-from homeserver.services.sliding_sync.required_state import RoomConfig
+from homeserver.services.sliding_sync.required_state import RoomConfig, wants_all
 from homeserver.services.sliding_sync.room_list import RoomList
 from homeserver.services.sliding_sync.room_task import RoomTask
 from homeserver.services.sliding_sync.user_lists import ListsOfUsers, UserLists
@@ -39,7 +40,10 @@ class Selection:
 
 @dataclass(slots=True)
 class Look:
-    """One look at a user's rooms, for a request that goes on at `since` (0: begins) in a state of a connection."""
+    """One look at a user's rooms, for a request that goes on at `since` (0: begins) in a state of a connection.
+
+    Rooms of `partial` whose members are not known yet are withheld where the client wants all of those.
+    """
 
     request: SlidingSyncRequest
     user: SyncUser
@@ -50,6 +54,7 @@ class Look:
     state: int
     since: int
     upto: int
+    partial: PartialRooms | None = None
     windows: Mapping[str, RoomList] = field(init=False)
     direct: frozenset[str] = field(init=False)
     memberships: Mapping[str, list[MembershipChange]] = field(init=False)
@@ -64,6 +69,8 @@ class Look:
         selection = Selection(self.upto, {name: len(rooms) for name, rooms in self.windows.items()})
         has_news = dict.fromkeys(news)
         has_news.update(dict.fromkeys(self.memberships))
+        if self.partial is not None and self.connection is not None:
+            has_news.update(dict.fromkeys(self.partial.whole_since(self.since, self.user.joined)))
         candidates = dict(has_news)
         for name, rooms in self.windows.items():
             wanted = self.request.lists[name]
@@ -117,10 +124,13 @@ class Look:
             return
         if sent is not None and _is_another(sent, membership, told):
             sent = None
-        if place is None:
+        if place is None or (membership == "join" and self._is_withheld(room_id, place)):
             self._pass_over(selection, room_id, sent, has_news)
         elif sent is None or has_news or sent.upto or self._wants_more(sent, place, room_id):
             self._add(selection, room_id, membership, place, sent)
+
+    def _is_withheld(self, room_id: str, place: Place) -> bool:
+        return self.partial is not None and self.partial.is_partial(room_id) and wants_all(place.config.required)
 
     def _pass_over(self, selection: Selection, room_id: str, sent: SentRoom | None, has_news: bool) -> None:
         """The room is not shown at present: note from where on the client lacks news."""
@@ -165,6 +175,7 @@ class Look:
                 user.joined.get(room_id, upto + 1) if is_joined else upto + 1,
                 room_id in self.direct,
                 was_joined,
+                sent is not None and self.partial is not None and self.partial.became_whole(room_id, since),
             )
         )
 
