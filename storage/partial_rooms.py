@@ -38,6 +38,12 @@ async def of_room(tx: Read, room_nid: int) -> PartialRoom | None:
     return None if row is None else _partial(row)
 
 
+async def whole_between(tx: Read, after: int, upto: int) -> list[int]:
+    """Rooms (integer ids) that became whole at places in the log of (after, upto]."""
+    where = (partial_rooms.c.whole_at > after, partial_rooms.c.whole_at <= upto)
+    return [row.room_nid for row in await tx.fetch_all(select(partial_rooms.c.room_nid).where(*where))]
+
+
 async def are_any_with(tx: Read, server_name: str) -> bool:
     """Whether the server may have users in a room that is partial."""
     statement = (

@@ -14,7 +14,7 @@ from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.room_heads import WholeRoom
-from storage import profiles, user_directory
+from storage import partial_rooms, profiles, user_directory
 from storage import search as storage
 from storage.database import Database, Write
 from storage.log_readers import ReadElsewhere, move_position, read_position
@@ -89,6 +89,8 @@ class SearchIndex:
         is_over = len(rows) < _AT_ONCE
         now = upto if is_over else rows[-1].position
         try:
+            if reader == FORWARDS:
+                await self._index_whole_rooms(here, now)
             await self._write(reader, before, now, rows)
         except ReadElsewhere:
             return False
@@ -122,6 +124,13 @@ class SearchIndex:
     async def _index_members_of(self, joins: Iterable[StoredEvent]) -> None:
         """A room that was joined on another server comes with members whose events have no place in the log."""
         for room_nid in {stored.room_nid for stored in joins}:
+            await self._index_members(room_nid)
+
+    async def _index_whole_rooms(self, after: int, upto: int) -> None:
+        """Rooms whose members became known there; who wrote that may not have lived to do it."""
+        async with self._database.read() as tx:
+            nids = await partial_rooms.whole_between(tx, after, upto)
+        for room_nid in nids:
             await self._index_members(room_nid)
 
     async def _index_members(self, room_nid: int) -> None:

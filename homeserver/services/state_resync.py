@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from federation.outbound.client import FederationClient
@@ -32,7 +33,20 @@ SERVERS: Final = 20
 STEP_S: Final = 1.0
 FIRST_PAUSE_S: Final = 5.0
 LONGEST_PAUSE_S: Final = 600.0
+LONG_S: Final = 3600.0
+"""After this long the operator is told."""
 LEASE_MS: Final = 600_000
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """A room whose state nobody has told. Times are of the monotonic clock; `asked`: the servers of this round through
+    all of the room's."""
+
+    since: float
+    tried_at: float
+    pause: float
+    asked: set[str] = field(default_factory=set)
 
 
 class StateResync:
@@ -68,8 +82,7 @@ class StateResync:
         self._process_name = process_name
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._under_way: set[str] = set()
-        # Room id → (when it is tried again, the pause before that).
-        self._pauses: dict[str, tuple[float, float]] = {}
+        self._troubles: dict[str, _Trouble] = {}
 
     def start(self) -> None:
         """Go on with what was begun before, and with every room that is joined from now on."""
@@ -91,7 +104,8 @@ class StateResync:
             rooms = await partial_rooms.partial_ones(tx)
         now = self._clock.monotonic()
         for room in rooms:
-            if room.room_id not in self._under_way and self._pauses.get(room.room_id, (now, 0.0))[0] <= now:
+            trouble = self._troubles.get(room.room_id)
+            if room.room_id not in self._under_way and (trouble is None or trouble.tried_at <= now):
                 self._under_way.add(room.room_id)
                 self._tasks.start("state of a room", self._read(room))
 
@@ -104,10 +118,11 @@ class StateResync:
                 if head is None or not head.hosts.get(self._server_name) or not await lease.hold(self._clock.now_ms()):
                     return
                 # Another process may have been quicker, and have given up its lease since.
-                if await self._is_whole(room) or await self._read_from_any(room, list(head.hosts)):
-                    self._pauses.pop(room.room_id, None)
+                servers = self._next_servers(room, list(head.hosts))
+                if await self._is_whole(room) or await self._read_from_any(room, servers):
+                    self._troubles.pop(room.room_id, None)
                 else:
-                    self._pause(room)
+                    self._pause(room, servers)
                 await lease.give_up()
         except Exception:
             self._pause(room)
@@ -119,13 +134,12 @@ class StateResync:
         async with self._database.read() as tx:
             return await partial_rooms.of_room(tx, room.room_nid) != room
 
-    async def _read_from_any(self, room: PartialRoom, hosts: Sequence[str]) -> bool:
+    async def _read_from_any(self, room: PartialRoom, servers: Sequence[str]) -> bool:
         """Whether the room is whole now, or another process's affair."""
         join = await self._events.get(room.join_event_id)
         if join is None:
             return False
-        others = [name for name in dict.fromkeys((*room.servers, *hosts)) if name != self._server_name]
-        for server in sorted(others, key=self._client.is_failing)[:SERVERS]:
+        for server in servers:
             try:
                 await self.take_over(room, await self.states(server, join.event, vouches=server in room.servers[:1]))
             except (FederationError, MissingEvents, AuthError) as error:
@@ -134,6 +148,16 @@ class StateResync:
                 log.info("the state of %s is whole, as told by %s", room.room_id, server)
                 return True
         return False
+
+    def _next_servers(self, room: PartialRoom, hosts: Sequence[str]) -> list[str]:
+        """The server that was joined through, and others that were not asked for longest: each comes to its turn."""
+        others = [name for name in dict.fromkeys((*room.servers, *hosts)) if name != self._server_name]
+        trouble = self._troubles.get(room.room_id)
+        asked = set[str]() if trouble is None else trouble.asked
+        if asked.issuperset(others):
+            asked.clear()
+        left = sorted((name for name in others[1:] if name not in asked), key=self._client.is_failing)
+        return [*others[:1], *left][:SERVERS]
 
     async def take_over(self, room: PartialRoom, states: Sequence[StateMap]) -> None:
         """The room is whole when this returns. Raises `AuthError`, `MissingEvents`."""
@@ -170,10 +194,15 @@ class StateResync:
             states.append(known)
         return states
 
-    def _pause(self, room: PartialRoom) -> None:
-        _, last = self._pauses.get(room.room_id, (0.0, FIRST_PAUSE_S / 2))
-        pause = min(last * 2, LONGEST_PAUSE_S)
-        self._pauses[room.room_id] = (self._clock.monotonic() + pause, pause)
+    def _pause(self, room: PartialRoom, asked: Sequence[str] = ()) -> None:
+        now = self._clock.monotonic()
+        trouble = self._troubles.setdefault(room.room_id, _Trouble(now, now, FIRST_PAUSE_S / 2))
+        trouble.asked.update(asked)
+        trouble.pause = min(trouble.pause * 2, LONGEST_PAUSE_S)
+        trouble.tried_at = now + trouble.pause
+        if now - trouble.since >= LONG_S:
+            hours = (now - trouble.since) / 3600
+            log.warning("for %.1f hours no server has told who is in %s", hours, room.room_id)
 
 
 def _lease(room: PartialRoom) -> str:

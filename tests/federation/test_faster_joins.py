@@ -12,7 +12,10 @@ from federation.outbound.transport import Answer
 from homeserver.core.room_versions import ROOM_VERSIONS
 from homeserver.errors import MatrixError, NotFound
 from homeserver.runtime.clock import FrozenClock
-from storage import partial_rooms
+from homeserver.services.search_index import SearchIndex
+from storage import partial_rooms, user_directory
+from storage.database import Write
+from storage.partial_rooms import PartialRoom
 from storage.tables import events, memberships, room_hosts
 from storage.tables import rooms as rooms_table
 from tests.federation.conftest import StartServer, Until
@@ -217,6 +220,55 @@ async def test_what_is_written_at_the_same_time_is_not_lost(
 
 async def _is(value: bool) -> bool:
     return value
+
+
+async def test_members_are_found_by_name_though_the_process_died_that_learned_of_them(
+    hs1: Hearth, hs2: Hearth, gate: Gate, until: Until
+) -> None:
+    def index() -> SearchIndex:
+        """As of a process that has just started."""
+        base = hs2.base
+        return SearchIndex(base.database, hs2.reading.events, base.clock, base.tasks, server_name="hs2")
+
+    room_id = await hs1.create_room("alice")
+    await hs1.join("ann", room_id)
+    await hs2.join("bob", room_id, hs1, whole=False)
+    await index().catch_up()
+    gate.opened.set()
+    await whole(hs2, room_id, until)
+    await index().catch_up()
+    async with hs2.base.database.read() as tx:
+        assert (await user_directory.entry_ids(tx, ["@ann:hs1"])).keys() == {"@ann:hs1"}
+
+
+async def test_every_server_of_the_room_is_asked_in_turn_until_one_tells_its_state(
+    hs1: Hearth, hs2: Hearth, hs3: Hearth, gate: Gate, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many refuse, and whatever they answer: the room is whole soon after any of them tells."""
+    monkeypatch.setattr("homeserver.services.state_resync.SERVERS", 4)
+    room_id = await hs1.create_room("alice")
+    for number in range(5):
+        # Those that are in the room but refuse, and are not taken for servers that cannot be reached.
+        name = f"no{number}"
+        hs2.network.servers[name] = _refuse
+    await hs3.join("carol", room_id, hs1)
+    gate.opened.set()
+    gate.refuses.add("hs1")
+    await hs2.join("bob", room_id, hs1, whole=False)
+    async with hs2.base.database.read() as tx:
+        (room,) = await partial_rooms.partial_ones(tx)
+    servers = ("hs1", *(f"no{number}" for number in range(5)), "hs3")
+
+    async def more_servers(tx: Write) -> None:
+        partial_rooms.put(tx, PartialRoom(room.room_nid, room.room_id, room.join_event_id, servers))
+
+    await hs2.base.database.write(more_servers)
+    await whole(hs2, room_id, until)
+    assert {"hs1", "no4", "hs3"} <= set(gate.asked)
+
+
+async def _refuse(*_: object) -> Answer:
+    return Answer(403, {"content-type": "application/json"}, b'{"errcode":"M_FORBIDDEN","error":"no"}')
 
 
 async def test_servers_that_leave_no_members_out_are_joined_through_as_ever(hs1: Hearth, hs2: Hearth) -> None:
