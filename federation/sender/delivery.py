@@ -52,7 +52,6 @@ class Delivery:
         self._ready: deque[Outbox] = deque()
         self._doubtful: deque[Outbox] = deque()
         self._under_way = self._to_failing = 0
-        self._count = 0
         self.is_open = False
         """Whether anything is sent: only by the process that holds the lease."""
 
@@ -137,10 +136,11 @@ class Delivery:
 
     async def _deliver(self, server_name: str, pdus: list[bytes], edus: list[bytes]) -> bool:
         now = self._clock.now_ms()
-        self._count += 1
         body = transaction(self._server_name, now, pdus, edus)
+        # No id is given out twice; where a backup was played back, the time differs.
+        txn_id = f"{now}-{self._database.new_id('transaction')}"
         try:
-            results = await self._client.send_transaction(server_name, f"{now}-{self._count}", body)
+            results = await self._client.send_transaction(server_name, txn_id, body)
         except FederationError as error:
             if error.kind == "refused" and error.errcode not in _LATER:
                 log.warning("%s refused a transaction of %d events: %s", server_name, len(pdus), error.message)

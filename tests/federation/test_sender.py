@@ -295,3 +295,19 @@ async def test_no_task_stays_for_servers_that_have_been_sent_everything(
         return len(hs1.base.tasks) <= before and hs1.sender.waiting() == {}
 
     await until(is_done)
+
+
+async def test_a_server_that_starts_again_within_the_same_millisecond_repeats_no_transaction_id(
+    start: StartServer, hs2: Hearth, network: Network
+) -> None:
+    hs1 = await start("hs1")
+    room_id = await hs1.create_room("alice")
+    await hs2.join("bob", room_id, hs1)
+    for number in range(3):
+        said = await hs1.send("alice", room_id, str(number))
+        # The other server took it for what it had seen, if the id were the same.
+        await came_true(lambda said=said: hs2.has(said))
+        await hs1.stop(kill=True)
+        hs1 = await start("hs1")
+    targets = [(sent.target, sent.body) for sent in network.requests("/v1/send/") if sent.source == "hs1"]
+    assert len(set(targets)) == len({target for target, _ in targets}) >= 3
