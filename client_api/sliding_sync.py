@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ import orjson
 from homeserver.errors import InvalidParam
 from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.presence import STATES
+from homeserver.services.receipts import DELIVERED
 from homeserver.services.sliding_sync.engine import SlidingSync
 from homeserver.services.sliding_sync.request import (
     THREAD_SUBSCRIPTIONS,
@@ -191,7 +193,7 @@ def _extensions(value: Mapping[str, Any]) -> Extensions:
         to_device=_to_device(value["to_device"]) if _is_enabled(value, "to_device") else None,
         e2ee=_is_enabled(value, "e2ee"),
         account_data=_of_rooms(value, "account_data"),
-        receipts=_of_rooms(value, "receipts"),
+        receipts=_receipts(value),
         typing=_of_rooms(value, "typing"),
         thread_subscriptions=_thread_subscriptions(value),
     )
@@ -221,6 +223,13 @@ def _of_rooms(value: Mapping[str, Any], name: str) -> RoomExtension | None:
     if not _is_enabled(value, name):
         return None
     return RoomExtension(_chosen(value[name].get("lists")), _chosen(value[name].get("rooms")))
+
+
+def _receipts(value: Mapping[str, Any]) -> RoomExtension | None:
+    wanted = _of_rooms(value, "receipts")
+    if wanted is None or value["receipts"].get(DELIVERED) is not True:
+        return wanted
+    return replace(wanted, delivered=True)
 
 
 def _chosen(names: Sequence[str] | None) -> frozenset[str] | None:

@@ -10,6 +10,7 @@ from homeserver.services.sliding_sync.extensions import ExtensionSections
 from homeserver.services.sliding_sync.room_facts import RoomFactsOfAll
 from homeserver.services.sliding_sync.rooms import SlidingRooms
 from homeserver.services.sliding_sync.user_lists import ListsOfUsers
+from homeserver.services.sync.deliveries import Deliveries
 from homeserver.services.sync.device_lists import DeviceLists
 from homeserver.services.sync.invitations import Invitations
 from homeserver.services.sync.rooms import Rooms
@@ -32,6 +33,7 @@ def build_sliding_sync(
     device_lists: DeviceLists,
     key_counts: KeyCounts,
     subscriptions: ThreadSubscriptions,
+    deliveries: Deliveries,
 ) -> SlidingSync:
     """Everything after `rooms` is what /sync reads."""
     database, notifier, events, heads = base.database, rooms.notifier, rooms.events, rooms.heads
@@ -59,6 +61,7 @@ def build_sliding_sync(
         ExtensionSections(rooms.logs, typing, receipts, messages, device_lists, key_counts, subscriptions),
         typing,
         presence,
+        deliveries,
         rooms.partial,
         max_wait_s=base.config.limits.sync_timeout,
     )

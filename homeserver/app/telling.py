@@ -66,6 +66,7 @@ def build_telling(
     )
     invitations = Invitations(database, events, heads, server_name=base.config.server.name)
     changed_devices = DeviceLists(notifier, users, heads, device_lists)
+    deliveries = Deliveries(users, rooms.logs, heads, receipts, base.tasks)
     engine = SyncEngine(
         notifier,
         users,
@@ -79,7 +80,7 @@ def build_telling(
         key_counts,
         base.tasks,
         max_wait_s=base.config.limits.sync_timeout,
-        deliveries=Deliveries(users, rooms.logs, heads, receipts, base.tasks),
+        deliveries=deliveries,
         partial=rooms.partial,
     )
     timeline = Timeline(database, events, rooms.state, rooms.history, rooms.aggregations, backfill)
@@ -97,5 +98,6 @@ def build_telling(
         changed_devices,
         key_counts,
         threads,
+        deliveries,
     )
     return Telling(typing, receipts, presence, PushRules(rooms.account_data), timeline, engine, sliding_sync, threads)

@@ -233,7 +233,9 @@ class Receipts:
             receipt.user_id == user_id and receipt.receipt_type != DELIVERED for receipt in room.changed(after, upto)
         )
 
-    def event_about(self, room_id: str, user_id: str, upto: int, event_ids: Set[str]) -> bytes | None:
+    def event_about(
+        self, room_id: str, user_id: str, upto: int, event_ids: Set[str], *, with_delivered: bool = False
+    ) -> bytes | None:
         """The m.receipt event with the user's own receipts and with everybody's for these events; None for nothing."""
         room = self._rooms.get(room_id)
         if room is None:
@@ -242,8 +244,8 @@ class Receipts:
             [
                 receipt
                 for receipt in room.changed(0, upto)
-                if receipt.receipt_type != DELIVERED
-                and (receipt.user_id == user_id or (receipt.event_id in event_ids and receipt.receipt_type == READ))
+                if _is_for(receipt, user_id, with_delivered)
+                and (receipt.user_id == user_id or receipt.event_id in event_ids)
             ]
         )
 

@@ -14,6 +14,7 @@ from tests.client_api.whole_site import WholeSite, user, whole_site
 
 DELIVERED = "io.hearth.delivered"
 ASKING = json.dumps({DELIVERED: True})
+SLIDING = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
 
 
 @pytest.fixture
@@ -127,3 +128,89 @@ async def test_other_servers_tell_what_has_arrived_there(site: WholeSite) -> Non
         await site.server.telling.receipts.receive(room, content)
     assert await told(site, "alice", small, alice) == {sent: {DELIVERED: {user("bob"): {"ts": 5}}}}
     assert receipts((await sync(site, "alice"))[1], large) == {}
+
+
+async def test_who_is_ignored_is_not_told(site: WholeSite) -> None:
+    room = await site.room("bob", "carol")
+    path = f"/user/{quote(user('bob'))}/account_data/m.ignored_user_list"
+    await site.ok("PUT", path, {"ignored_users": {user("carol"): {}}}, by="bob")
+    alice, _ = await sync(site, "alice")
+    bob, _ = await sync(site, "bob")
+    bob, _ = await sync(site, "bob", bob)
+    sent = await site.send(room, "hello")
+    await site.send(room, "hello?", by="carol")
+    for _ in range(2):
+        bob, _ = await sync(site, "bob", bob)
+    assert list(await told(site, "alice", room, alice)) == [sent]
+
+
+# --- by sliding sync
+
+
+async def slide(
+    site: WholeSite, name: str, pos: str | None = None, *, last: int = 9, asks: bool = True, timeout_ms: int = 0
+) -> tuple[str, dict[str, Any]]:
+    """The next pos, and the answer to a client that shows the first rooms up to the `last`."""
+    body = {
+        "lists": {"all": {"ranges": [[0, last]], "timeline_limit": 5}},
+        "extensions": {"receipts": {"enabled": True, DELIVERED: asks}},
+    }
+    query = f"?timeout={timeout_ms}" + ("" if pos is None else f"&pos={quote(pos)}")
+    answer = await site.ok("POST", SLIDING + query, body, by=name)
+    return answer["pos"], answer
+
+
+async def told_sliding(site: WholeSite, name: str, room: str, pos: str) -> dict[str, Any]:
+    """The next receipts that a client of sliding sync hears of."""
+    while True:
+        pos, answer = await slide(site, name, pos, timeout_ms=5_000)
+        if found := answer["extensions"]["receipts"]["rooms"].get(room):
+            return dict(found["content"])
+
+
+async def test_sliding_sync_tells_what_has_arrived_to_clients_that_ask(site: WholeSite) -> None:
+    room = await site.room("bob")
+    alice, _ = await slide(site, "alice")
+    bob, _ = await slide(site, "bob")
+    bob, _ = await slide(site, "bob", bob)
+    sent = await site.send(room, "hello")
+    bob, answer = await slide(site, "bob", bob)
+    assert answer["rooms"][room]["timeline"][-1]["event_id"] == sent
+    await slide(site, "bob", bob)
+    heard = await told_sliding(site, "alice", room, alice)
+    assert heard == {sent: {DELIVERED: {user("bob"): {"ts": site.clock.now_ms()}}}}
+    _, answer = await slide(site, "alice")
+    assert answer["extensions"]["receipts"]["rooms"][room]["content"] == heard
+    assert answer["rooms"][room]["notification_count"] == 0
+    _, answer = await slide(site, "bob")
+    assert answer["rooms"][room]["notification_count"] == 1
+
+
+async def test_sliding_sync_neither_tells_nor_hears_where_nobody_asks(site: WholeSite) -> None:
+    room = await site.room("bob", "carol")
+    plain, _ = await slide(site, "carol", asks=False)
+    bob, _ = await slide(site, "bob")
+    bob, _ = await slide(site, "bob", bob)
+    alice, _ = await slide(site, "alice")
+    sent = await site.send(room, "hello")
+    for _ in range(2):
+        plain, _ = await slide(site, "carol", plain, asks=False)
+        bob, _ = await slide(site, "bob", bob)
+    assert list((await told_sliding(site, "alice", room, alice))[sent][DELIVERED]) == [user("bob")]
+    for pos in (plain, None):
+        _, answer = await slide(site, "carol", pos, asks=False)
+        assert answer["extensions"]["receipts"] == {"rooms": {}}
+
+
+async def test_what_sliding_sync_did_not_show_has_not_arrived(site: WholeSite) -> None:
+    unseen, shown = await site.room("bob"), await site.room("bob")
+    alice, _ = await slide(site, "alice")
+    bob, _ = await slide(site, "bob", last=0)
+    bob, _ = await slide(site, "bob", bob, last=0)
+    await site.send(unseen, "hello")
+    sent = await site.send(shown, "hello")
+    for _ in range(2):
+        bob, _ = await slide(site, "bob", bob, last=0)
+    assert list(await told_sliding(site, "alice", shown, alice)) == [sent]
+    _, answer = await slide(site, "alice")
+    assert unseen not in answer["extensions"]["receipts"]["rooms"]

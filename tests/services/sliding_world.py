@@ -15,6 +15,7 @@ from homeserver.services.sliding_sync.request import SlidingSyncRequest
 from homeserver.services.sliding_sync.room_facts import RoomFactsOfAll
 from homeserver.services.sliding_sync.rooms import SlidingRooms
 from homeserver.services.sliding_sync.user_lists import ListsOfUsers
+from homeserver.services.sync.deliveries import Deliveries
 from homeserver.services.sync.device_lists import DeviceLists
 from homeserver.services.sync.invitations import Invitations
 from homeserver.services.sync.lazy_members import LazyMembers
@@ -77,6 +78,7 @@ class SlidingWorld(World):
             ),
             self.typing,
             self.presence,
+            Deliveries(self.users, self.logs, self.heads, self.receipts, self.tasks),
         )
         self.handlers = SlidingSyncHandlers(self.sliding)
 

@@ -16,6 +16,7 @@ from homeserver.errors import UnknownPos
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.account_data import AccountData, UserData
+from homeserver.services.events import StoredEvent
 from homeserver.services.notifier import Notifier
 from homeserver.services.partial_rooms import PartialRooms
 from homeserver.services.presence import Presence
@@ -25,6 +26,7 @@ from homeserver.services.sliding_sync.request import SlidingSyncRequest
 from homeserver.services.sliding_sync.rooms import RoomsOfAnswer, SlidingRooms
 from homeserver.services.sliding_sync.selection import Look, Selection
 from homeserver.services.sliding_sync.user_lists import ListsOfUsers
+from homeserver.services.sync.deliveries import Deliveries
 from homeserver.services.sync.rooms import Rooms
 from homeserver.services.sync.users import SyncUser, SyncUsers
 from homeserver.services.typing import Typing
@@ -75,6 +77,7 @@ class SlidingSync:
         extensions: ExtensionSections,
         typing: Typing,
         presence: Presence,
+        deliveries: Deliveries,
         partial: PartialRooms | None = None,
         *,
         max_wait_s: float = 300.0,
@@ -89,6 +92,7 @@ class SlidingSync:
         self._extensions = extensions
         self._typing = typing
         self._presence = presence
+        self._deliveries = deliveries
         self._partial = partial
         self._max_wait_s = max_wait_s
         self._turns: WeakValueDictionary[tuple[str, str | None, str], _Turns] = WeakValueDictionary()
@@ -123,6 +127,7 @@ class SlidingSync:
                 if turns.newest is not request:
                     return b'{"pos":"%b","lists":{},"rooms":{},"extensions":{}}' % str(pos).encode()
                 connection = await self._connections.of_pos(request, pos)
+                await self._note_arrived(request, connection, pos)
                 answer = await self._answer(request, connection, pos)
                 token = answer.token
                 left = deadline - loop.time()
@@ -135,6 +140,20 @@ class SlidingSync:
                     await self._notifier.wait(request.user_id, left)
                 finally:
                     turns.waiting -= 1
+
+    async def _note_arrived(self, request: SlidingSyncRequest, connection: Connection, pos: Pos) -> None:
+        """The client has what it was sent up to there, of the rooms that it was shown then."""
+        wanted = request.extensions.receipts
+        if wanted is None or not wanted.delivered:
+            return
+        data = await self._account_data.of_user(request.user_id)
+
+        def was_sent(stored: StoredEvent) -> bool:
+            sent = connection.sent(stored.event.room_id, pos.state)
+            return sent is not None and sent.membership == "join" and not sent.upto and sent.timeline_limit > 0
+
+        reader = (request.user_id, request.device_id or "", request.conn_id)
+        self._deliveries.note(reader, pos.token.position, data.ignored, was_sent)
 
     def _take_turn(self, request: SlidingSyncRequest) -> _Turns:
         """Be the newest request of the connection; those that wait for an older one are answered with nothing."""

@@ -207,10 +207,14 @@ class ExtensionSections:
         for task in covered:
             if task.sent is None:
                 ids = {stored.event_id for stored in timelines.get(task.room_id, ())}
-                event = self._receipts.event_about(task.room_id, request.user_id, upto, ids)
+                event = self._receipts.event_about(
+                    task.room_id, request.user_id, upto, ids, with_delivered=wanted.delivered
+                )
             else:
                 await self._receipts.prepare({task.room_id: task.nid}, task.since)
-                event = self._receipts.event(task.room_id, request.user_id, task.since, upto)
+                event = self._receipts.event(
+                    task.room_id, request.user_id, task.since, upto, with_delivered=wanted.delivered
+                )
             if event:
                 rooms[task.room_id] = event
         answer.add("receipts", _of_rooms(rooms), bool(rooms))

@@ -47,10 +47,12 @@ class ListRequest:
 
 @dataclass(frozen=True)
 class RoomExtension:
-    """An extension about rooms: which lists' and which subscribed rooms; None for all."""
+    """An extension about rooms: which lists' and which subscribed rooms; None for all. `delivered`, of receipts: the
+    client takes part in telling what has arrived where."""
 
     lists: frozenset[str] | None = None
     rooms: frozenset[str] | None = None
+    delivered: bool = False
 
     def covers(self, lists: tuple[str, ...], room_id: str, is_subscribed: bool) -> bool:
         """Whether a room that matched these lists is wanted."""

@@ -14,6 +14,7 @@ import orjson
 from homeserver.core.tokens import SyncToken
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.account_data import AccountData, UserData
+from homeserver.services.events import StoredEvent
 from homeserver.services.notifier import Notifier
 from homeserver.services.partial_rooms import PartialRooms
 from homeserver.services.presence import Presence, PresenceState
@@ -76,9 +77,23 @@ class SyncEngine:
             if request.since.position > self._notifier.position:
                 request = await self._caught_up(request, request.since)
             await self._device_messages.acknowledge(request)
-            if request.filter.delivered and self._deliveries is not None:
-                self._deliveries.note(request)
+            if request.filter.delivered:
+                await self._note_arrived(request)
             return await self._sync_changes(request)
+
+    async def _note_arrived(self, request: SyncRequest) -> None:
+        if self._deliveries is None:
+            return
+        data = await self._account_data.of_user(request.user_id)
+        wanted = request.filter.room
+
+        def was_sent(stored: StoredEvent) -> bool:
+            event, content = stored.event, stored.shown.content
+            return wanted.allows_room(event.room_id) and wanted.timeline.allows_event(
+                event.type, event.sender, content, event.room_id
+            )
+
+        self._deliveries.note((request.user_id,), request.after, data.ignored, was_sent)
 
     async def _caught_up(self, request: SyncRequest, since: SyncToken) -> SyncRequest:
         """A token that another process gave out may be ahead of this one for a moment; one that stays ahead was never
