@@ -18,6 +18,8 @@ from homeserver.services.email_digests import EmailDigests
 from homeserver.services.email_pushers import EmailPushers
 from homeserver.services.history_access import HistoryAccess
 from homeserver.services.key_backup import KeyBackups
+from homeserver.services.long_texts import LongTextReader
+from homeserver.services.media import MediaReader
 from homeserver.services.notifications import Notifications
 from homeserver.services.push_gateway import PushGateway
 from homeserver.services.push_sender import PushSender
@@ -57,8 +59,8 @@ class Extras:
         await self.http.close()
 
 
-def build_extras(base: Foundation, reading: RoomReading) -> Extras:
-    """Needs the rooms to read, nothing that writes them."""
+def build_extras(base: Foundation, reading: RoomReading, media: MediaReader) -> Extras:
+    """Needs rooms and media to read, nothing that writes them."""
     config, database = base.config, base.database
     access = HistoryAccess(database, reading.events, reading.heads, reading.state, reading.visibility)
     http = _gateway_client(base)
@@ -82,7 +84,9 @@ def build_extras(base: Foundation, reading: RoomReading) -> Extras:
         database, base.clock, allow_http=config.push.allow_private_addresses, email=email_pushers
     )
     notifications = Notifications(database, reading.events, access, reading.push_actions)
-    index = SearchIndex(database, reading.events, base.clock, base.tasks, server_name=base.server_name)
+    index = SearchIndex(
+        database, reading.events, LongTextReader(media), base.clock, base.tasks, server_name=base.server_name
+    )
     return Extras(
         (
             KeyBackupHandlers(KeyBackups(database)),

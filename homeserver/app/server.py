@@ -123,7 +123,7 @@ class Server:
             self._backfill(),
             self.accounts.profiles,
         )
-        self.extras = build_extras(base, self.reading)
+        self.extras = build_extras(base, self.reading, self.media.reader)
         self.appservices = build_appservices(
             base,
             self.reading,

@@ -8,9 +8,11 @@ character as a word, and several in a row as a phrase.
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
-MAX_WORDS: Final = 20_000
+MAX_LETTERS: Final = 100_000
+"""So many of a text are indexed: PostgreSQL takes no row whose words need a MiB, at the worst eight bytes a letter."""
 MAX_TERMS: Final = 32
 _MAX_WORD: Final = 64
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
@@ -31,15 +33,22 @@ _CHUNK: Final = re.compile(r'"([^"]*)"|(\S+)')
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in order, repeated ones too; at most `MAX_WORDS`."""
-    return list(_words(text, MAX_WORDS))
+    """The words of a text in order, repeated ones too; of at most `MAX_LETTERS`."""
+    found: list[str] = []
+    left = MAX_LETTERS
+    for word in _words(text):
+        left -= len(word)
+        if left < 0:
+            break
+        found.append(word)
+    return found
 
 
 def terms_of(search_term: str) -> list[Term]:
     """What a text must hold to be found, all of it: words, and phrases where they stand in quotes or have no spaces."""
     terms: list[Term] = []
     for quoted, plain in _CHUNK.findall(search_term):
-        term = tuple(_words(quoted or plain, MAX_TERMS))
+        term = tuple(islice(_words(quoted or plain), MAX_TERMS))
         if term and term not in terms:
             terms.append(term)
     return terms[:MAX_TERMS]
@@ -58,14 +67,12 @@ def begin_with(words: Sequence[str], terms: Sequence[Term]) -> bool:
     return all(any(word.startswith(wanted) for word in words) for term in terms for wanted in term)
 
 
-def _words(text: str, limit: int) -> Iterator[str]:
+def _words(text: str) -> Iterator[str]:
     if text.isascii():
         pattern, plain = _ASCII_WORD, text.lower()
     else:
         pattern, plain = _WORD, _plain(text)
-    for count, match in enumerate(pattern.finditer(plain)):
-        if count >= limit:
-            return
+    for match in pattern.finditer(plain):
         yield match.group()[:_MAX_WORD]
 
 

@@ -4,10 +4,12 @@ The message becomes a file with a caption (client-server-api §m.file: `body` is
 which every client can show and open; `io.hearth.long_text` says what it was, for clients that know.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-from homeserver.errors import TooLarge
+from homeserver.errors import MatrixError, TooLarge
+from homeserver.services.media import MediaReader
 from homeserver.services.media_uploads import MediaUploads
 
 MESSAGE: Final = "m.room.message"
@@ -18,6 +20,7 @@ MAX_CHARACTERS: Final = 100_000
 _TEXTS: Final = frozenset({"m.text", "m.notice", "m.emote"})
 _NEW_CONTENT: Final = "m.new_content"
 _PREVIEW: Final = 1_000
+_MAX_BYTES: Final = 4 * MAX_CHARACTERS
 # What of the content goes into the event besides text is bounded by the event's own limit.
 _WORTHWHILE_BYTES: Final = 16_384
 
@@ -70,6 +73,30 @@ class LongTexts:
     async def _store(self, user_id: str, text: str, content_type: str, name: str) -> tuple[str, int]:
         data = text.encode()
         return await self._uploads.upload(user_id, _pieces(data), content_type, name), len(data)
+
+
+class LongTextReader:
+    """Reads the texts again that were stored whole."""
+
+    def __init__(self, media: MediaReader) -> None:
+        self._media = media
+
+    async def whole(self, content: Mapping[str, Any]) -> str | None:
+        """The whole text of a message of this server's (of an edit: the new one); None where there is no more of it
+        than its body, or where its media is not there any more."""
+        replacement = content.get(_NEW_CONTENT)
+        content = replacement if isinstance(replacement, Mapping) else content
+        own, url = f"mxc://{self._media.server_name}/", content.get("url")
+        if LONG_TEXT not in content or not isinstance(url, str) or not url.startswith(own):
+            return None
+        try:
+            file = await self._media.require_local(url.removeprefix(own), timeout_ms=0)
+        except MatrixError:
+            return None
+        # What a client attached and calls a long text need not be one.
+        if not file.content_type.startswith("text/plain") or file.size > _MAX_BYTES:
+            return None
+        return await asyncio.to_thread(file.path.read_text, encoding="utf-8", errors="replace")
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

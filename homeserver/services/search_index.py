@@ -13,6 +13,7 @@ from homeserver.runtime.bus import Hint
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.events import Events, StoredEvent
+from homeserver.services.long_texts import LongTextReader
 from homeserver.services.room_heads import WholeRoom
 from storage import partial_rooms, profiles, user_directory
 from storage import search as storage
@@ -35,8 +36,18 @@ People = dict[str, tuple[int, list[str]] | None]
 class SearchIndex:
     """One per process."""
 
-    def __init__(self, database: Database, events: Events, clock: Clock, tasks: Tasks, *, server_name: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        events: Events,
+        long_texts: LongTextReader,
+        clock: Clock,
+        tasks: Tasks,
+        *,
+        server_name: str,
+    ) -> None:
         self._database = database
+        self._long_texts = long_texts
         self._events = events
         self._clock = clock
         self._tasks = tasks
@@ -102,19 +113,24 @@ class SearchIndex:
         await self._index_members_of(one for one in several if self._is_join_elsewhere(one))
         targets = [one.event.redacts for one in several if one.event.type == REDACTION and one.event.redacts]
         people = await self._people({one.event.state_key for one in several if one.event.type == MEMBER} - {None, ""})
+        texts = {one.nid: await self._text_of(one) for one in several if one.event.type in KEYS}
         async with self._database.read() as tx:
             redacted = set(await storage.redacted_nids(tx, [*targets, *(one.event_id for one in several)]))
 
         async def operation(tx: Write) -> None:
             await move_position(tx, reader, before, now)
             for one in several:
-                if one.event.type in KEYS and one.nid not in redacted:
-                    _put(tx, one)
+                if one.nid in texts and one.nid not in redacted:
+                    _put(tx, one, texts[one.nid])
             for nid in redacted:
                 storage.remove_document(tx, nid)
             await _putting(people)(tx)
 
         await self._database.write(operation)
+
+    async def _text_of(self, stored: StoredEvent) -> str:
+        whole = await self._long_texts.whole(stored.event.content) if stored.is_local else None
+        return text_of(stored.event.type, stored.event.content) if whole is None else whole
 
     def _is_join_elsewhere(self, stored: StoredEvent) -> bool:
         """Whether a user of this server has come in by way of another one: this one may not have been there."""
@@ -176,9 +192,9 @@ def _putting(people: People) -> Callable[[Write], Awaitable[None]]:
     return operation
 
 
-def _put(tx: Write, stored: StoredEvent) -> None:
+def _put(tx: Write, stored: StoredEvent, text: str) -> None:
     event = stored.event
-    words = words_of(text_of(event.type, event.content))
+    words = words_of(text)
     if words:
         storage.put_document(
             tx,
@@ -192,7 +208,7 @@ def _put(tx: Write, stored: StoredEvent) -> None:
 
 
 def text_of(event_type: str, content: Mapping[str, Any]) -> str:
-    """The text that an event is found by. Of an edit it is the new one."""
+    """The text that an event is found by, as far as it is in the event. Of an edit it is the new one."""
     if event_type == "m.room.topic":
         return " ".join((_text(content, "topic"), *_plain_topics(content)))
     if event_type == "m.room.name":

@@ -4,7 +4,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Float, FromClause, Table, column, func, literal_column
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Float,
+    FromClause,
+    Table,
+    and_,
+    column,
+    func,
+    literal,
+    literal_column,
+)
 from sqlalchemy import table as lightweight_table
 
 _MIN_BEGINNING: Final = 3
@@ -61,18 +73,20 @@ def full_text_sqlite(table: Table, key: str, terms: Sequence[Sequence[str]], beg
 
 
 def full_text_postgresql(table: Table, terms: Sequence[Sequence[str]], beginnings: bool) -> FullText:
-    """As `Engine.full_text`."""
+    """As `Engine.full_text`.
+
+    Phrases are looked for in the words themselves: a tsvector knows no places beyond the 16,383rd word, nor more than
+    256 of one word.
+    """
     language = literal_column("'simple'")
-    if beginnings:
-        wanted = " & ".join(f"'{word}':*" for term in terms for word in term)
-    else:
-        wanted = " & ".join(
-            f"'{term[0]}':*" if _is_beginning(term) else "(" + " <-> ".join(f"'{word}'" for word in term) + ")"
-            for term in terms
-        )
+    wanted = " & ".join(
+        f"'{word}':*" if beginnings or _is_beginning(term) else f"'{word}'" for term in terms for word in term
+    )
     words = func.to_tsvector(language, table.c.words)
     query = func.to_tsquery(language, wanted)
-    return FullText(table, words.bool_op("@@")(query), func.ts_rank(words, query, type_=Float))
+    spaced = literal(" ") + table.c.words + literal(" ")
+    phrases = [] if beginnings else [func.strpos(spaced, f" {' '.join(term)} ") > 0 for term in terms if len(term) > 1]
+    return FullText(table, and_(words.bool_op("@@")(query), *phrases), func.ts_rank(words, query, type_=Float))
 
 
 def _is_beginning(term: Sequence[str]) -> bool:

@@ -113,3 +113,50 @@ async def test_long_texts_are_refused_where_it_is_switched_off(database_url: str
         room = await site.room()
         body = {"msgtype": "m.text", "body": text_of(70_000)}
         assert await site.error("PUT", f"/rooms/{quote(room)}/send/m.room.message/1", body) == TOO_LARGE
+
+
+# --- searching them
+
+
+async def found(site: WholeSite, term: str) -> list[str]:
+    body = {"search_categories": {"room_events": {"search_term": term}}}
+    answer = await site.ok("POST", "/search", body, by="alice")
+    return [one["result"]["event_id"] for one in answer["search_categories"]["room_events"]["results"]]
+
+
+async def test_words_anywhere_in_a_long_text_are_found(site: WholeSite) -> None:
+    room = await site.room()
+    text = f"begonia {'once upon a time ' * 5_000} red fox"
+    said = await site.send(room, text)
+    await site.send(room, "begonia and a fox that is red")
+    assert await found(site, "begonia time fox") == [said]
+    assert await found(site, '"red fox"') == [said]
+    assert await found(site, '"red foxes"') == []
+
+
+async def test_phrases_anywhere_in_a_long_text_without_spaces_are_found(site: WholeSite) -> None:
+    room = await site.room()
+    said = await site.send(room, "今日は良い日です。" * 10_000 + "天気")
+    assert await found(site, "良い日") == await found(site, "天気") == [said]
+    assert await found(site, "気天") == []
+
+
+async def test_the_words_of_an_edit_that_makes_a_text_long_are_found(site: WholeSite) -> None:
+    room = await site.room()
+    said = await site.send(room, "short")
+    edit = {
+        "msgtype": "m.text",
+        "body": "* long",
+        "m.new_content": {"msgtype": "m.text", "body": text_of(70_000) + " fox"},
+        "m.relates_to": {"rel_type": "m.replace", "event_id": said},
+    }
+    edited = await site.send(room, edit)
+    assert await found(site, "fox") == [edited]
+
+
+@pytest.mark.parametrize("url", ["mxc://hearth.test/absent", "mxc://elsewhere.test/id", "mxc://hearth.test/../x", 5])
+async def test_a_long_text_that_is_not_there_is_found_by_its_beginning(site: WholeSite, url: object) -> None:
+    room = await site.room()
+    content = {"msgtype": "m.file", "body": "fox", "url": url, "io.hearth.long_text": {"msgtype": "m.text"}}
+    said = await site.send(room, content)
+    assert await found(site, "fox") == [said]

@@ -1,5 +1,7 @@
 """The directory of people knows those of other servers by the rooms that they are in."""
 
+from homeserver.app.media import build_media
+from homeserver.services.long_texts import LongTextReader
 from homeserver.services.search_index import SearchIndex
 from homeserver.services.user_directory import UserDirectory
 from tests.federation.hearth import Hearth
@@ -7,7 +9,8 @@ from tests.federation.hearth import Hearth
 
 def directory(server: Hearth) -> UserDirectory:
     base = server.base
-    index = SearchIndex(base.database, server.reading.events, base.clock, base.tasks, server_name=server.name)
+    texts = LongTextReader(build_media(base, server.outside).reader)
+    index = SearchIndex(base.database, server.reading.events, texts, base.clock, base.tasks, server_name=server.name)
     return UserDirectory(base.database, index, server_name=server.name, search_all=False)
 
 

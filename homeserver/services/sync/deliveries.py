@@ -1,8 +1,8 @@
 """Tells what has arrived: a client that comes back with a token has what came before it.
 
-Only clients that ask for it (`io.hearth.delivered` in the filter of /sync or in the receipts extension of sliding sync)
-take part, and only in small rooms. What arrived is found in memory; the receipt is written in the background, so that no
-request waits for it.
+Only clients that ask for it (`io.hearth.delivered` in the filter of /sync, or in the receipts extension of sliding
+sync) take part, and only in small rooms. What arrived is found in memory; the receipt is written in the background, so
+that no request waits for it.
 """
 
 from collections.abc import Callable, Set
@@ -39,7 +39,9 @@ class Deliveries:
         self._tasks = tasks
         self._reached: BoundedCache[tuple[str, ...], int] = BoundedCache(size)
 
-    def note(self, reader: tuple[str, ...], upto: int, ignored: Set[str], was_sent: Callable[[StoredEvent], bool]) -> None:
+    def note(
+        self, reader: tuple[str, ...], upto: int, ignored: Set[str], was_sent: Callable[[StoredEvent], bool]
+    ) -> None:
         """The client came back with the token of that position: it has what `was_sent` to it up to there.
 
         `reader`: the user's id, and what tells readers of theirs apart that are not sent the same.
