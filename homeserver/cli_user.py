@@ -1,12 +1,11 @@
 """`hearth user add`."""
 
-import asyncio
 import getpass
 import sys
 
 from homeserver.cli import fail
+from homeserver.cli_operator import order
 from homeserver.config import Config
-from homeserver.errors import MatrixError
 
 
 def add(config: Config, name: str, admin: bool, password_stdin: bool) -> int:
@@ -15,12 +14,7 @@ def add(config: Config, name: str, admin: bool, password_stdin: bool) -> int:
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else ask_password()
     if len(password) < config.registration.min_password_length:
         fail(f"The password needs at least {config.registration.min_password_length} characters.")
-    from homeserver.app import add_user
-
-    try:
-        asyncio.run(add_user(config, localpart, password, admin))
-    except MatrixError as error:
-        fail(error.message)
+    order(config, "user add", {"user": localpart, "password": password, "admin": admin})
     print(f"Made @{localpart}:{config.server.name}{', who administers this server' if admin else ''}.")
     return 0
 

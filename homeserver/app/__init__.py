@@ -6,9 +6,7 @@ import logging
 import signal
 from typing import Any
 
-from homeserver.app.accounts import build_accounts
 from homeserver.app.foundation import lay_foundation
-from homeserver.app.outside import look_outside
 from homeserver.app.server import Server
 from homeserver.config import Config
 
@@ -41,21 +39,12 @@ async def serve(config: Config, worker: int | None) -> None:
         await server.stop()
 
 
-async def add_user(config: Config, localpart: str, password: str, admin: bool) -> None:
-    """Make an account, whether the server is running or not. Raises MatrixError where it cannot be."""
-    base = await lay_foundation(config, None)
-    try:
-        await build_accounts(base, look_outside(base)).accounts.create(localpart, password, is_admin=admin)
-    finally:
-        await base.close()
-
-
 async def perform_order(config: Config, order: str, arguments: dict[str, Any]) -> Any:
     """Do what the operator orders, where no server runs that could. Raises MatrixError."""
     base = await lay_foundation(config, None)
     try:
         server = Server(base)
-        await server.reading.push_actions.load()
+        await server.reading.load()
         return await server.operator.perform(order, arguments)
     finally:
         await base.close()

@@ -67,6 +67,11 @@ class RoomReading:
     access: ServerAccess
     partial: PartialRooms
 
+    async def load(self) -> None:
+        """Read what has to be in memory before anything else happens."""
+        await self.push_actions.load()
+        await self.partial.load()
+
 
 @dataclass(frozen=True, slots=True)
 class RoomWriting:

@@ -154,8 +154,7 @@ class Server:
 
     async def start(self) -> None:
         """Read what has to be in memory, listen, and begin the work in the background. OSError: a port is taken."""
-        await self.reading.push_actions.load()
-        await self.reading.partial.load()
+        await self.reading.load()
         await self.http.start()
         if self.base.config.federation.enabled:
             await self.federation.start(self.base)

@@ -96,14 +96,6 @@ class Accounts:
 
     # --- making
 
-    async def create(self, localpart: str, password: str | None, *, is_admin: bool = False) -> str:
-        """Make an account for an operator; returns its user id. Raises InvalidUsername, UserInUse, WeakPassword…"""
-        user_id = self.user_id_for(localpart)
-        if password is not None:
-            self._passwords.require_strong(password)
-        user_id, _ = await self.make(user_id, password, is_admin=is_admin)
-        return user_id
-
     async def make(
         self,
         user_id: str,
@@ -120,6 +112,32 @@ class Accounts:
 
         Raises UserInUse.
         """
+        login = await self._make(
+            user_id,
+            password,
+            wish=wish,
+            is_admin=is_admin,
+            is_guest=is_guest,
+            appservice=appservice,
+            display_name=display_name,
+            within=within,
+        )
+        if self.arrivals is not None and self._tasks is not None and not is_guest and appservice is None:
+            self._tasks.start(f"{user_id} arrives", self.arrivals.welcome(user_id))
+        return user_id, login
+
+    async def _make(
+        self,
+        user_id: str,
+        password: str | None,
+        *,
+        wish: DeviceWish | None = None,
+        is_admin: bool = False,
+        is_guest: bool = False,
+        appservice: Appservice | None = None,
+        display_name: str | None = None,
+        within: Callable[[Write], Awaitable[None]] | None = None,
+    ) -> Login | None:
         password_hash = None if password is None else await self._passwords.hash(password)
 
         async def operation(tx: Write) -> Login | None:
@@ -139,12 +157,9 @@ class Accounts:
             return None if wish is None else await self._logins.issue(tx, user_id, wish, is_new_user=True)
 
         try:
-            login = await self._database.write(operation)
+            return await self._database.write(operation)
         except UserExists:
             raise UserInUse from None
-        if self.arrivals is not None and self._tasks is not None and not is_guest and appservice is None:
-            self._tasks.start(f"{user_id} arrives", self.arrivals.welcome(user_id))
-        return user_id, login
 
     # --- changing
 
@@ -235,6 +250,18 @@ class Accounts:
         await self._store_flag(user_id, set_flag, value)
 
     # --- what the operator does, who may do everything
+
+    async def create(self, localpart: str, password: str, *, is_admin: bool = False) -> str:
+        """Make an account, and wait until it has joined the rooms of new people; returns its user id.
+
+        Raises InvalidUsername, UserInUse, WeakPassword, InvalidParam (the password).
+        """
+        user_id = self.user_id_for(localpart)
+        self._passwords.require_strong(password)
+        await self._make(user_id, password, is_admin=is_admin)
+        if self.arrivals is not None:
+            await self.arrivals.welcome(user_id)
+        return user_id
 
     async def put_locked(self, user_id: str, locked: bool) -> None:
         """Lock any account, or unlock it. Raises NotFound."""

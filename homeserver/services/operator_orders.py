@@ -34,6 +34,7 @@ class OperatorOrders:
             "token list": self._token_list,
             "token revoke": self._token_revoke,
             "reports": self._reports,
+            "user add": self._user_add,
             "user list": self._user_list,
             "user show": self._user_show,
             "user lock": self._user_lock,
@@ -86,6 +87,11 @@ class OperatorOrders:
             return [asdict(report) for report in await reports.newest(tx, limit, arguments.get("before"))]
 
     # --- users
+
+    async def _user_add(self, arguments: Arguments) -> dict[str, Any]:
+        localpart = self._user_id(arguments)[1:].partition(":")[0]
+        password, is_admin = _text(arguments, "password"), bool(arguments.get("admin"))
+        return {"user_id": await self._accounts.create(localpart, password, is_admin=is_admin)}
 
     async def _user_list(self, arguments: Arguments) -> list[dict[str, Any]]:
         rows = await self._accounts.list_after(arguments.get("after") or "", min(arguments.get("limit") or 100, _MOST))

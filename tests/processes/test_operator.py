@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -37,21 +38,26 @@ async def hearth_json(server: Homeserver, *arguments: str) -> Any:
 
 async def whoami(server: Homeserver, token: str) -> str | None:
     """The errcode, None where all is well."""
+    return (await read(server, token, "account/whoami")).get("errcode")
+
+
+async def read(server: Homeserver, token: str, path: str) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {token}"}
     async with (
         aiohttp.ClientSession() as http,
-        http.get(f"{server.url}/_matrix/client/v3/account/whoami", headers=headers) as answer,
+        http.get(f"{server.url}/_matrix/client/v3/{path}", headers=headers) as answer,
     ):
-        return (await answer.json()).get("errcode")
+        return dict(await answer.json())
 
 
-async def log_in(server: Homeserver, name: str, password: str) -> int:
+async def log_in(server: Homeserver, name: str, password: str) -> tuple[int, dict[str, Any]]:
+    """Status and body."""
     body = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": name}, "password": password}
     async with (
         aiohttp.ClientSession() as http,
         http.post(f"{server.url}/_matrix/client/v3/login", json=body) as answer,
     ):
-        return answer.status
+        return answer.status, await answer.json()
 
 
 @pytest.fixture(params=["sqlite", "workers"])
@@ -83,9 +89,9 @@ async def test_running_server_hears_of_every_order(server: Homeserver, new_user:
 
     await hearth(server, "user", "reset-password", "bob", "--password-stdin", stdin=PASSWORD + "\n")
     await until(server, bob.token, "M_UNKNOWN_TOKEN")
-    assert await log_in(server, "bob", PASSWORD) == 200
+    assert (await log_in(server, "bob", PASSWORD))[0] == 200
     await hearth(server, "user", "deactivate", "bob", "--erase")
-    assert await log_in(server, "bob", PASSWORD) == 403
+    assert (await log_in(server, "bob", PASSWORD))[0] == 403
     await alice.sync()
     members = await alice.get(f"/_matrix/client/v3/rooms/{room_id}/joined_members")
     assert set(members["joined"]) == {alice.user_id}
@@ -137,3 +143,25 @@ async def test_only_who_has_the_signing_key_gives_orders(start_server: StartServ
         for headers in ({}, {"Authorization": "Hearth-Operator 00"}, {"Authorization": "Bearer x"}):
             async with http.post(f"{server.url}/_hearth/operator", json=body, headers=headers) as answer:
                 assert answer.status == 403
+
+
+async def test_user_who_is_added_joins_the_rooms_of_new_people(start_server: StartServer, tmp_path: Path) -> None:
+    extra = tmp_path / "extra.yaml"
+    extra.write_text("{}")
+    server = await start_server("alone", HS_EXTRA_CONFIG=str(extra))
+    await server.stop()
+    extra.write_text(f"registration: {{auto_join_rooms: ['#welcome:{server.name}'], auto_create_rooms: true}}")
+    await server.start()
+    told = await hearth(server, "user", "add", "--admin", "carol", "--password-stdin", stdin=PASSWORD + "\n")
+    assert told == f"Made @carol:{server.name}, who administers this server.\n"
+    again = await hearth(server, "user", "add", "carol", "--password-stdin", stdin=PASSWORD + "\n", status=1)
+    assert "taken" in again
+    await server.stop()
+    await hearth(server, "user", "add", "dave", "--password-stdin", stdin=PASSWORD + "\n")
+    await server.start()
+    rooms = []
+    for name in ("carol", "dave"):
+        _, login = await log_in(server, name, PASSWORD)
+        rooms.append((await read(server, login["access_token"], "joined_rooms"))["joined_rooms"])
+    assert rooms[0] == rooms[1] != []
+    assert "[admin]" in await hearth(server, "user", "show", "carol")
