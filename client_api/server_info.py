@@ -14,6 +14,8 @@ from homeserver.web.request import Request
 VERSIONS: Final = ("r0.5.0", "r0.6.0", "r0.6.1", *(f"v1.{minor}" for minor in range(1, 17)))
 UNSTABLE_FEATURES: Final = {
     "io.hearth.websocket": True,
+    # Long in the specification; Element Web sets up cross-signing only where it reads this.
+    "org.matrix.e2e_cross_signing": True,
     "org.matrix.msc3202": True,
     "org.matrix.msc3814": True,
     "org.matrix.msc3874": True,
@@ -83,7 +85,12 @@ class ServerInfoHandlers:
 
 
 def _configured_features(config: Config) -> dict[str, bool]:
+    encrypted = config.rooms.encryption_default
     return {
+        # Which new rooms are encrypted whatever a client asks for, by preset: so Element does not ask.
+        "io.element.e2ee_forced.private": encrypted != "off",
+        "io.element.e2ee_forced.trusted_private": encrypted != "off",
+        "io.element.e2ee_forced.public": encrypted == "all",
         "org.matrix.msc4140": config.rooms.max_event_delay > 0 and config.rooms.max_delayed_events > 0,
         # Clients that let people follow threads expect to be notified by that.
         "org.matrix.msc4306": config.push.thread_subscriptions,

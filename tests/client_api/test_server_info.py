@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from client_api.server_info import ServerInfoHandlers
 from homeserver.config import Config
+from homeserver.config.account_sections import Rooms
 from homeserver.config.outside_sections import Turn
 from homeserver.config.server_sections import Server
 from homeserver.runtime.clock import FrozenClock
@@ -25,6 +27,26 @@ async def test_versions_are_told_to_anybody(site: AccountSite) -> None:
     answer = await site.good("GET", "/_matrix/client/versions")
     assert {"r0.6.1", "v1.1", "v1.11"} <= set(answer["versions"])
     assert isinstance(answer["unstable_features"], dict)
+
+
+async def test_element_sets_up_cross_signing_where_it_is_told_to(site: AccountSite) -> None:
+    features = (await site.good("GET", "/_matrix/client/versions"))["unstable_features"]
+    assert features["org.matrix.e2e_cross_signing"] is True
+
+
+@pytest.mark.parametrize(
+    ("default", "forced"), [("off", []), ("private", ["private", "trusted_private"]), ("all", None)]
+)
+async def test_clients_are_told_which_rooms_are_encrypted_in_any_case(
+    default: Literal["off", "private", "all"], forced: list[str] | None
+) -> None:
+    config = Config(server=Server(name="hearth.test"), rooms=Rooms(encryption_default=default))
+    row = Endpoint("getVersions", "GET", "/", ServerInfoHandlers.versions, Auth.NONE)
+    request = Request(row, {}, Query(""), None)  # type: ignore[arg-type]
+    features = (await ServerInfoHandlers(config, FrozenClock()).versions(request))["unstable_features"]
+    presets = ["private", "trusted_private", "public"]
+    told = [preset for preset in presets if features[f"io.element.e2ee_forced.{preset}"]]
+    assert told == (presets if forced is None else forced)
 
 
 async def test_capabilities(site: AccountSite) -> None:
