@@ -25,7 +25,7 @@ ACCOUNTS: tuple[Endpoint, ...] = (
         "/_matrix/client/v3/register/available",
         LoginHandlers.availability,
         Auth.NONE,
-        limit="registration",
+        limit="user_names",
     ),
     Endpoint(
         "registrationTokenValidity",

@@ -77,7 +77,8 @@ class RateLimits:
 
     enabled: bool = option(True, "Limit rates at all.")
     login: RateLimit = _limit(0.2, 10, "Logging in; also failed attempts, by account.")
-    registration: RateLimit = _limit(0.2, 5, "Registering, and asking whether a name is free.")
+    registration: RateLimit = _limit(0.5, 20, "Registering, each step of it: a client takes three for an account.")
+    user_names: RateLimit = _limit(2, 50, "Asking whether a user name is free, as clients do while one is typed.")
     message: RateLimit = _limit(10, 50, "Sending and redacting events.")
     join: RateLimit = _limit(1, 20, "Joining, knocking, leaving.")
     invite: RateLimit = _limit(0.5, 20, "Inviting.")

@@ -56,6 +56,17 @@ async def test_capitals_in_a_name_become_small_letters(site: AccountSite) -> Non
     assert await site.refused("GET", "v3/register/available?username=ALICE") == (400, "M_USER_IN_USE")
 
 
+async def test_several_people_behind_one_address_register_while_their_clients_ask_for_names(tmp_path: Path) -> None:
+    async with account_site(tmp_path, rate_limits=RateLimits()) as site:
+        for name in ("alice", "bob", "carol", "dave"):
+            _, asked = await site.ask("POST", "v3/register", {})
+            for length in range(1, 11):
+                await site.good("GET", f"v3/register/available?username={(name * 3)[:length]}")
+            await site.ask("POST", "v3/register", {"username": name, "password": PASSWORD})
+            auth = {"type": "m.login.dummy", "session": asked["session"]}
+            await site.good("POST", "v3/register", {"username": name, "password": PASSWORD, "auth": auth})
+
+
 async def test_session_registers_one_account_only(site: AccountSite) -> None:
     _, answer = await site.ask("POST", "v3/register", {})
     auth = {"type": "m.login.dummy", "session": answer["session"]}
