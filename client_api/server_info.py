@@ -14,8 +14,10 @@ from homeserver.web.request import Request
 VERSIONS: Final = ("r0.5.0", "r0.6.0", "r0.6.1", *(f"v1.{minor}" for minor in range(1, 17)))
 UNSTABLE_FEATURES: Final = {
     "io.hearth.websocket": True,
-    # Long in the specification; Element Web sets up cross-signing only where it reads this.
+    # Long in the specification; Element Web sets up cross-signing only where it reads this,
     "org.matrix.e2e_cross_signing": True,
+    # and publishes spaces, and looks for published ones, only where it reads this.
+    "org.matrix.msc3827.stable": True,
     "org.matrix.msc3202": True,
     "org.matrix.msc3814": True,
     "org.matrix.msc3874": True,

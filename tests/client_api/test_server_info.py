@@ -29,9 +29,10 @@ async def test_versions_are_told_to_anybody(site: AccountSite) -> None:
     assert isinstance(answer["unstable_features"], dict)
 
 
-async def test_element_sets_up_cross_signing_where_it_is_told_to(site: AccountSite) -> None:
+@pytest.mark.parametrize("feature", ["org.matrix.e2e_cross_signing", "org.matrix.msc3827.stable"])
+async def test_clients_are_told_what_they_do_only_where_they_are_told(site: AccountSite, feature: str) -> None:
     features = (await site.good("GET", "/_matrix/client/versions"))["unstable_features"]
-    assert features["org.matrix.e2e_cross_signing"] is True
+    assert features[feature] is True
 
 
 @pytest.mark.parametrize(
