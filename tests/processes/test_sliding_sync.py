@@ -1,5 +1,6 @@
 """Sliding sync by real processes: a connection outlives its server, and any process goes on with it."""
 
+import asyncio
 from typing import Any
 
 from tests.conftest import MakeDatabase
@@ -70,11 +71,40 @@ async def test_any_process_goes_on_with_a_connection(
     assert len(rooms) == len(set(rooms)) == 13
 
 
-async def ask_alone(client: Client, query: dict[str, str]) -> dict[str, Any]:
+async def test_a_newer_request_wins_in_whichever_process_it_is(
+    start_server: StartServer, new_user: NewUser, make_database: MakeDatabase, redis_url: str
+) -> None:
+    server = await start_server("workers", HS_DB=make_database(), HS_REDIS=redis_url, HS_WORKERS="2")
+    for number in range(4):  # each time either process
+        alice = await new_user(server, f"alice{number}")
+        hidden = await alice.create_room()
+        await alice.create_room()
+        window = {"lists": {"all": {"ranges": [[0, 0]], "timeline_limit": 1}}}
+        quiet = {"set_presence": "offline"}
+        start = (await ask_alone(alice, quiet, window))["pos"]
+        older = asyncio.ensure_future(
+            ask_alone(alice, {"pos": start, "timeout": "30000", "set_presence": "unavailable"}, window)
+        )
+        while (await alice.get(f"presence/{alice.user_id}/status"))["presence"] != "unavailable":
+            await asyncio.sleep(0.02)  # the older request has not begun yet
+        window["lists"]["all"]["ranges"] = [[0, 9]]
+        newer = await ask_alone(alice, {"pos": start, **quiet}, window)
+        assert hidden in newer["rooms"]
+        added = await alice.create_room()
+        assert (await older)["rooms"] == {}
+        told: dict[str, Any] = {}
+        while added not in told:
+            newer = await ask_alone(alice, {"pos": newer["pos"], "timeout": "5000", **quiet}, window)
+            told |= newer["rooms"]
+        assert told[added]["initial"]
+        assert hidden not in told
+
+
+async def ask_alone(client: Client, query: dict[str, str], wanted: dict[str, Any] | None = None) -> dict[str, Any]:
     other = Client(client._url)
     other.token = client.token
     try:
-        answer: dict[str, Any] = await other.request("POST", PATH, body(), **query)
+        answer: dict[str, Any] = await other.request("POST", PATH, wanted or body(), **query)
         return answer
     finally:
         await other.close()

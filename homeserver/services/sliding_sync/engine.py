@@ -31,8 +31,6 @@ from homeserver.services.sync.rooms import Rooms
 from homeserver.services.sync.users import SyncUser, SyncUsers
 from homeserver.services.typing import Typing
 
-# How often a connection is read anew because another process took it further, before the client starts it again.
-_ATTEMPTS = 3
 # How long to wait, in tenths of a second, for what another process has told already.
 _PATIENCE_TENTHS = 100
 _EXPIRY_S = 3_600.0
@@ -40,7 +38,8 @@ _EXPIRY_S = 3_600.0
 
 class _Turns:
     """The requests of one connection in this process: one answer of it is made at a time, and only the newest request
-    takes it further. A client that asks again has given up what it asked before."""
+    takes it further. A client that asks again has given up what it asked before. Of several processes, the first that
+    takes the connection further has done so for all."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
@@ -125,7 +124,7 @@ class SlidingSync:
         while True:
             async with turns.lock:
                 if turns.newest is not request:
-                    return b'{"pos":"%b","lists":{},"rooms":{},"extensions":{}}' % str(pos).encode()
+                    return _nothing(pos)
                 connection = await self._connections.of_pos(request, pos)
                 await self._note_arrived(request, connection, pos)
                 answer = await self._answer(request, connection, pos)
@@ -257,14 +256,11 @@ class SlidingSync:
         changes.update(answer.selection.changes)
         state = pos.state
         if changes:
-            for _ in range(_ATTEMPTS):
-                try:
-                    state = await self._connections.advance(request, connection, pos.state, changes)
-                    break
-                except OtherProcess:
-                    connection = await self._connections.of_pos(request, pos)
-            else:
-                raise UnknownPos
+            try:
+                state = await self._connections.advance(request, connection, pos.state, changes)
+            except OtherProcess:
+                # That may have been for a newer request than this one. If not, the client asks again.
+                return _nothing(pos)
         return self._write(request, connection, state, answer)
 
     def _write(self, request: SlidingSyncRequest, connection: Connection, state: int, answer: _Answer) -> bytes:
@@ -281,3 +277,8 @@ class SlidingSync:
             rooms,
             extensions,
         )
+
+
+def _nothing(pos: Pos) -> bytes:
+    """The answer to a request that another one has taken the place of."""
+    return b'{"pos":"%b","lists":{},"rooms":{},"extensions":{}}' % str(pos).encode()
