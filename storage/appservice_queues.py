@@ -1,10 +1,12 @@
 """What application services have been told, and what comes next for them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import ScalarSelect, func, or_, select
+from sqlalchemy import ScalarSelect, Select, func, or_, select
 
 from storage.database import Read, Write
+from storage.events import chunks
 from storage.tables import (
     appservice_queues,
     device_keys,
@@ -77,17 +79,24 @@ async def member_changes_after(tx: Read, room_nid: int, after: int) -> list[tupl
 # --- what hints would have said: read when a process takes the work up, and of its own users only
 
 
+async def people_near(tx: Read, appservice_id: str, sender: str, user_ids: Iterable[str]) -> set[str]:
+    """Those of the people who share a room with users of an application service."""
+    member = memberships.c
+    found: set[str] = set()
+    for ids in chunks(user_ids):
+        statement = select(member.user_id).where(
+            member.user_id.in_(ids), member.membership == "join", member.room_nid.in_(_rooms(appservice_id, sender))
+        )
+        found.update(row.user_id for row in await tx.fetch_all(statement))
+    return found
+
+
 async def receipts_after(tx: Read, appservice_id: str, sender: str, after: int) -> dict[str, int]:
     """Rooms with users of an application service → the first receipt's position there after a position."""
-    own_rooms = (
-        select(memberships.c.room_nid)
-        .where(memberships.c.membership == "join", memberships.c.user_id.in_(_own(appservice_id, sender)))
-        .distinct()
-    )
     statement = (
         select(rooms.c.room_id, func.min(receipts.c.position).label("first"))
         .join(rooms, rooms.c.room_nid == receipts.c.room_nid)
-        .where(receipts.c.room_nid.in_(own_rooms), receipts.c.position > after)
+        .where(receipts.c.room_nid.in_(_rooms(appservice_id, sender)), receipts.c.position > after)
         .group_by(rooms.c.room_id)
     )
     return {row.room_id: row.first for row in await tx.fetch_all(statement)}
@@ -109,6 +118,16 @@ async def devices_with_keys(tx: Read, appservice_id: str, sender: str) -> list[t
     table = device_keys.c
     statement = select(table.user_id, table.device_id).where(table.user_id.in_(_own(appservice_id, sender)))
     return [(row.user_id, row.device_id) for row in await tx.fetch_all(statement)]
+
+
+def _rooms(appservice_id: str, sender: str) -> Select[tuple[int]]:
+    """Those that its users are in."""
+    member = memberships.c
+    return (
+        select(member.room_nid)
+        .where(member.membership == "join", member.user_id.in_(_own(appservice_id, sender)))
+        .distinct()
+    )
 
 
 def _own(appservice_id: str, sender: str) -> ScalarSelect[str]:

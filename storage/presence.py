@@ -31,6 +31,13 @@ async def of_users(tx: Read, user_ids: Iterable[str]) -> dict[str, PresenceRow]:
     return found
 
 
+async def of_those_present(tx: Read) -> list[PresenceRow]:
+    """Everybody who was last kept as something else than offline."""
+    table = presence.c
+    statement = select(table.user_id, table.state, table.status_msg, table.last_active_at)
+    return [PresenceRow(*row) for row in await tx.fetch_all(statement.where(table.state != "offline"))]
+
+
 def put(tx: Write, row: PresenceRow) -> None:
     """Keep a user's presence."""
     tx.upsert(

@@ -158,6 +158,7 @@ class Server:
         await self.http.start()
         if self.base.config.federation.enabled:
             await self.federation.start(self.base)
+        await self.telling.presence.start()
         await self.extras.start()
         await self.delayed_events.sender.start()
         await self.appservices.start()
@@ -170,6 +171,7 @@ class Server:
         """Long polls are answered at once; requests under way may end; what was decided is written."""
         self.reading.notifier.close()
         await self.http.stop()
+        await self.telling.presence.stop()
         await self.delayed_events.sender.stop()
         await self.extras.stop()
         if self.base.config.federation.enabled:

@@ -126,11 +126,12 @@ class Transactions:
         return Transaction(upto, events)
 
     async def _complete(self, appservice: Appservice, row: QueueRow, news: News) -> None:
-        """Find what hints would have said of the log after the queue's place."""
+        """Find what hints would have said of the log after the queue's place; and who is there, by now."""
         own = appservice.id, appservice.sender
         async with self._database.read() as tx:
             if appservice.wants_ephemeral:
                 news.receipts |= await appservice_queues.receipts_after(tx, *own, row.sent_position)
+                news.presence |= await appservice_queues.people_near(tx, *own, self._presence.present())
             if appservice.receives_device_news:
                 changes = await device_lists.changes_between(tx, row.sent_position, self._database.position)
                 news.device_lists.update(user_id for _, user_id in changes)

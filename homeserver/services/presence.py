@@ -1,7 +1,8 @@
 """Who is online: merged over a user's devices, changed by what they do and by time passing.
 
 Nothing runs for users who are offline: one task sleeps until the next moment at which somebody may become idle or
-offline. https://spec.matrix.org/v1.19/client-server-api/#presence
+offline. Who is there when a server of one process stops is there when it is back, and offline if they do not return in
+time. https://spec.matrix.org/v1.19/client-server-api/#presence
 """
 
 import asyncio
@@ -33,6 +34,8 @@ ONLINE, UNAVAILABLE, OFFLINE = "online", "unavailable", "offline"
 STATES = (ONLINE, UNAVAILABLE, OFFLINE)
 _MAX_KNOWN = 50_000
 _MAX_STATUS = 1_000
+# The stamp of what was so before this process: no news to anybody.
+_BEFORE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,39 @@ class Presence:
     @property
     def is_enabled(self) -> bool:
         return self._config.enabled
+
+    async def start(self) -> None:
+        """Take up who was there when the server stopped. Other processes would not tell whom they have now."""
+        if not self._config.enabled or self._db.is_shared:
+            return
+        async with self._db.read() as tx:
+            rows = await storage.of_those_present(tx)
+        found = [
+            PresenceState(row.user_id, row.state, row.status_msg, row.last_active_at, stamp=_BEFORE) for row in rows
+        ]
+        self._states.update((state.user_id, state) for state in found[:_MAX_KNOWN])
+        if found:
+            self._tasks.start("presence ends", self._miss(found))
+
+    async def stop(self) -> None:
+        """Keep who is there."""
+        states = [state for user_id in self._local if (state := self._states.get(user_id)) is not None]
+
+        async def operation(tx: Write) -> None:
+            for state in states:
+                storage.put(tx, PresenceRow(state.user_id, state.state, state.status_msg, state.last_active_at))
+
+        if states and not self._db.is_shared:
+            await self._db.write(operation)
+
+    async def _miss(self, before: Sequence[PresenceState]) -> None:
+        """Those who do not come back after the start are offline."""
+        await self._clock.sleep(self._config.offline_after)
+        for state in before:
+            if self._states.get(state.user_id) is state:
+                gone = PresenceState(state.user_id, OFFLINE, state.status_msg, state.last_active_at)
+                self._publish(gone, is_local=True)
+                await self._store(gone)
 
     # --- local users
 
@@ -181,6 +217,10 @@ class Presence:
 
     # --- reading
 
+    def present(self) -> list[str]:
+        """Everybody who is known to be there."""
+        return [state.user_id for state in self._states.values() if state.state != OFFLINE]
+
     def changed_since(self, stamp: int, user_id: str) -> list[PresenceState]:
         """What changed after the stamp about users whom this one shares a room with (and the user)."""
         found: list[PresenceState] = []
@@ -249,11 +289,8 @@ class Presence:
         state = self._merged(user, now)
         is_active = state == ONLINE and now - user.last_active < self._config.active_for
         known = self._states.get(user_id)
-        if known is None or (known.state, known.status_msg, known.currently_active) != (
-            state,
-            user.status_msg,
-            is_active,
-        ):
+        seen_before = None if known is None or known.stamp == _BEFORE else _looks(known)
+        if seen_before != (state, user.status_msg, is_active):
             seen = PresenceState(user_id, state, user.status_msg, user.last_active_at, is_active)
             self._publish(seen, is_local=True)
             if state == OFFLINE and known is not None:
@@ -339,3 +376,8 @@ class Presence:
             storage.put(tx, PresenceRow(state.user_id, state.state, state.status_msg, state.last_active_at))
 
         await self._db.write(operation)
+
+
+def _looks(state: PresenceState) -> tuple[str, str | None, bool]:
+    """What others see of it at once."""
+    return (state.state, state.status_msg, state.currently_active)

@@ -154,6 +154,20 @@ async def test_newer_connection_takes_the_place_of_the_older(bridged: BridgedSit
         assert await new.texts_until("one") == ["one"]
 
 
+async def test_unknown_ghost_is_invited_without_being_asked_for(bridged: BridgedSite) -> None:
+    site = bridged.site
+    room_id = await site.room()
+    ghost = f"@irc_new:{SERVER_NAME}"
+    async with connected(site) as bridge:
+        await site.ok("POST", f"/rooms/{quote(room_id)}/invite", {"user_id": ghost})
+        assert await site.error("GET", f"/profile/{ghost}") == (404, "M_NOT_FOUND")
+        invites: list[str] = []
+        while ghost not in invites:
+            invites += [event["state_key"] for event in (await bridge.transaction())["events"] if "state_key" in event]
+        assert await bridged.ghost("new") == ghost
+        await bridged.as_ghost(ghost, "POST", f"/join/{quote(room_id)}", {})
+
+
 async def test_commands_are_answered(bridged: BridgedSite) -> None:
     async with connected(bridged.site) as bridge:
         await bridge.ws.send_json({"command": "bridge_status", "data": {"state_event": "RUNNING"}})

@@ -1,5 +1,6 @@
 """What an application service is told, over HTTP, by the whole server."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,22 @@ async def test_presence_of_those_in_its_rooms_arrives(bridged: BridgedSite) -> N
     )
     assert found["sender"] == user("alice")
     assert user("stranger") not in {event.get("sender") for event in bridged.bridge.told("ephemeral")}
+
+
+async def test_who_is_there_is_told_again_after_a_restart(database_url: str, tmp_path: Path) -> None:
+    async with bridged_site(database_url, tmp_path, more=EPHEMERAL) as bridged:
+        await room_with_ghost(bridged)
+        await bridged.site.register("stranger")
+        for name in ("stranger", "alice"):
+            await bridged.site.ok("PUT", f"/presence/{user(name)}/status", {"presence": "unavailable"}, by=name)
+    async with bridged_site(database_url, tmp_path, more=EPHEMERAL) as bridged:
+        found = await bridged.bridge.wait_for_entry("ephemeral", lambda event: event["type"] == "m.presence")
+        assert (found["sender"], found["content"]["presence"]) == (user("alice"), "unavailable")
+        while (await bridged.site.server.telling.presence.get(user("alice"))).state != "offline":
+            bridged.site.clock.advance(5)
+            await asyncio.sleep(0)
+        await bridged.bridge.wait_for_entry("ephemeral", lambda event: event["content"].get("presence") == "offline")
+        assert {event.get("sender") for event in bridged.bridge.told("ephemeral")} == {user("alice")}
 
 
 async def test_without_the_flag_nothing_passing_arrives(sqlite_url: str, tmp_path: Path) -> None:

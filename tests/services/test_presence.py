@@ -68,3 +68,51 @@ async def test_strangers_do_not_see_each_other(world: World) -> None:
     room_id = await world.create_room(ALICE)
     await world.join(BOB, room_id)
     assert await world.presence.may_see(ALICE, BOB)
+
+
+# --- restarts
+
+
+async def restarted(world: World) -> World:
+    """The next process over the same database."""
+    await world.presence.stop()
+    await world.close()
+    after = World(world.db, world.db.bus)
+    await after.presence.start()
+    return after
+
+
+async def test_who_does_not_come_back_after_a_restart_goes_offline(world: World) -> None:
+    await world.presence.set(ALICE, "A", "unavailable", "at lunch")
+    await world.sync(BOB, set_presence="online")
+    after = await restarted(world)
+    assert sorted(after.presence.present()) == [ALICE, BOB]
+    assert await shown(after, ALICE) == ("unavailable", "at lunch")
+    await advance(after, 20)
+    with after.presence.syncing(BOB, "B", "online"):
+        await advance(after, 20)
+        assert await shown(after, ALICE) == ("offline", "at lunch")
+        assert await shown(after, BOB) == ("online", None)
+        last = await restarted(after)
+    assert last.presence.present() == [BOB]
+    await last.close()
+
+
+async def test_who_was_there_before_a_restart_is_no_news(world: World) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    await world.presence.set(ALICE, "A", "unavailable", None)
+    token = (await world.sync(BOB))["next_batch"]
+    after = await restarted(world)
+    await after.sync(BOB)  # what is not in memory is not looked for
+    assert [event["sender"] for event in (await after.sync(BOB))["presence"]["events"]] == [ALICE]
+    assert "presence" not in await after.sync(BOB, token)
+    await advance(after, 40)
+    (event,) = (await after.sync(BOB, token))["presence"]["events"]
+    assert event["content"]["presence"] == "offline"
+    await after.close()
+
+
+async def shown(world: World, user_id: str) -> tuple[str, str | None]:
+    state = await world.presence.get(user_id)
+    return state.state, state.status_msg
