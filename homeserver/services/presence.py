@@ -32,6 +32,7 @@ from storage.streams import Stream
 
 ONLINE, UNAVAILABLE, OFFLINE = "online", "unavailable", "offline"
 STATES = (ONLINE, UNAVAILABLE, OFFLINE)
+_PRESENT = {ONLINE: 2, UNAVAILABLE: 1, OFFLINE: 0}
 _MAX_KNOWN = 50_000
 _MAX_STATUS = 1_000
 # The stamp of what was so before this process: no news to anybody.
@@ -60,13 +61,15 @@ class _Device:
 
 @dataclass(slots=True)
 class _LocalUser:
-    """A local user who is not offline, or was not a moment ago."""
+    """A local user who is not offline, or was not a moment ago, as this process sees them. `seen` is how it last saw
+    them: state, status message, whether active."""
 
     devices: dict[str, _Device] = field(default_factory=dict)
     last_active: float = 0.0  # on the monotonic clock
     last_active_at: int = 0
     status_msg: str | None = None
     is_due: bool = False
+    seen: tuple[str, str | None, bool] | None = None
 
 
 class Presence:
@@ -289,12 +292,14 @@ class Presence:
         state = self._merged(user, now)
         is_active = state == ONLINE and now - user.last_active < self._config.active_for
         known = self._states.get(user_id)
-        seen_before = None if known is None or known.stamp == _BEFORE else _looks(known)
-        if seen_before != (state, user.status_msg, is_active):
-            seen = PresenceState(user_id, state, user.status_msg, user.last_active_at, is_active)
-            self._publish(seen, is_local=True)
+        seen, told = (state, user.status_msg, is_active), None if known is None else _looks(known)
+        is_news = seen != told and seen != user.seen
+        user.seen = seen
+        if known is None or known.stamp == _BEFORE or is_news or _is_more(seen, known):
+            now_told = PresenceState(user_id, state, user.status_msg, user.last_active_at, is_active)
+            self._publish(now_told, is_local=True)
             if state == OFFLINE and known is not None:
-                self._tasks.start("presence is kept", self._store(seen))
+                self._tasks.start("presence is kept", self._store(now_told))
         if state == OFFLINE:
             self._local.pop(user_id, None)
         elif not user.is_due:
@@ -359,10 +364,20 @@ class Presence:
                 self._notifier.stamp(),
             )
             self._states.move_to_end(user_id)
+            self._insist(self._states[user_id])
             if len(self._states) > _MAX_KNOWN:
                 self._states.popitem(last=False)
             for room_id in self._rooms_of(user_id):
                 self._notifier.wake_room(room_id)
+
+    def _insist(self, told: PresenceState) -> None:
+        """A process tells what it sees of a user: who sees more of them says so. Only who sees more, or the processes
+        would not come to an end."""
+        user = self._local.get(told.user_id)
+        if user is not None:
+            user.status_msg = told.status_msg
+            if user.seen is not None and _is_more(user.seen, told):
+                self._update(told.user_id, user)
 
     def _rooms_of(self, user_id: str) -> Iterable[str]:
         user = self._sync_users.cached(user_id)
@@ -381,3 +396,9 @@ class Presence:
 def _looks(state: PresenceState) -> tuple[str, str | None, bool]:
     """What others see of it at once."""
     return (state.state, state.status_msg, state.currently_active)
+
+
+def _is_more(seen: tuple[str, str | None, bool], told: PresenceState) -> bool:
+    """Whether a process sees more of a user than is told."""
+    state, _, is_active = seen
+    return (_PRESENT[state], is_active) > (_PRESENT[told.state], told.currently_active)

@@ -1,13 +1,14 @@
 """Two processes over one database: what one writes, the other's /sync tells, and a lost hint only delays it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
 from homeserver.runtime.bus import Bus, Hint
 from homeserver.runtime.bus_redis import decode_hints, encode_hints
 from storage.database import Database
+from storage.streams import Stream
 from tests.services.sync_world import World, event_ids, joined, user
 
 ALICE, BOB = user("alice"), user("bob")
@@ -127,3 +128,27 @@ async def test_both_processes_write_to_one_room(pair: Pair) -> None:
         sent.append(await world.send(sender, room_id))
     await level(pair)
     assert event_ids(joined(await here.sync(ALICE, token), room_id)["timeline"]) == sent
+
+
+async def test_who_is_here_is_not_offline_because_another_process_misses_them(pair: Pair) -> None:
+    here, there = pair
+    told: list[tuple[str, bool]] = []
+    for world in pair:
+        world.notifier.listeners.append(lambda hints: told.extend(presence_in(hints)))
+    with there.presence.syncing(ALICE, "A", "online"):
+        pass
+    await there.presence.set(ALICE, "A", "online", "busy")
+    with here.presence.syncing(ALICE, "A", "online"), here.presence.syncing(ALICE, "B", "unavailable"):
+        for _ in range(400):
+            there.clock.advance(1)
+            await asyncio.sleep(0)
+        for world in pair:
+            state = await world.presence.get(ALICE)
+            assert (state.state, state.currently_active, state.status_msg) == ("online", True, "busy")
+    # Each process told once of each step, and the one that sees more answered: there is no end to it otherwise.
+    assert 0 < len(told) < 20
+
+
+def presence_in(hints: Sequence[Hint]) -> list[tuple[str, bool]]:
+    found = [hint.payload for hint in hints if hint.stream == Stream.PRESENCE]
+    return [(told["state"], told["currently_active"]) for told in found]
