@@ -102,8 +102,8 @@ class Rooms:
 
     default_version: str = option(
         "12",
-        "Room version of new rooms. Clients from before mid-2025 do not know that whoever makes a room of version 12 may "
-        "do everything there, and offer them less; 11 is for those.",
+        "Room version of new rooms. Clients from before mid-2025 do not know that whoever makes a room of version 12 "
+        "may do everything there, and offer them less; 11 is for those.",
     )
     encryption_default: Literal["off", "private", "all"] = option(
         "off", "Which new rooms are encrypted from the start, whatever the client asks for."
