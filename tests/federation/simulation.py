@@ -29,6 +29,9 @@ ANCHORS, OTHERS = "anna", "bert"
 TURNS = 20_000
 """Turns of the loop in which a healed network must come to rest."""
 
+PATIENCE = 2_000
+"""Turns after which people give up what they wait for, as a server is to be stopped."""
+
 
 @dataclass
 class Weather:
@@ -154,7 +157,13 @@ class World:
     async def _restart(self, name: str) -> None:
         server = self.servers[name]
         self.network.servers.pop(name)
+        turn = 0
         while self.acting or server.answering:
+            turn += 1
+            if turn % PATIENCE == 0:
+                # Who bans waits for the members of the room, and nobody may be there to tell them.
+                for task in self.acting:
+                    task.cancel()
             self.weather.turn()
             await asyncio.sleep(0)
         await server.stop(kill=self.random.random() < 0.5)
@@ -163,8 +172,10 @@ class World:
     async def _heal(self) -> None:
         self.network.heal()
         await self.weather.clear_up()
-        if self.acting:
-            await asyncio.gather(*self.acting)
+        while self.acting:
+            # Some wait for what is tried again after a pause.
+            self.clock.advance(1)
+            await asyncio.sleep(0)
         self.clock.advance(7200)
 
     async def _settle(self, histories: list["History"]) -> list[str]:

@@ -11,7 +11,6 @@ from federation.outbound.failures import FederationError
 from federation.outbound.transport import Answer
 from homeserver.core.room_versions import ROOM_VERSIONS
 from homeserver.errors import MatrixError, NotFound
-from homeserver.runtime.clock import FrozenClock
 from homeserver.services.search_index import SearchIndex
 from storage import partial_rooms, user_directory
 from storage.database import Write
@@ -290,7 +289,6 @@ async def test_it_ends_as_if_the_room_had_been_joined_in_full(
     hs3: Hearth,
     gate: Gate,
     until: Until,
-    clock: FrozenClock,
     seed: int,
 ) -> None:
     """hs3 joins in full just before hs2 joins without members; random things happen; hs2 is restarted."""
