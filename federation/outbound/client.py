@@ -1,8 +1,10 @@
 """One method for each server-server endpoint that this server calls. All raise `FederationError`."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
+from weakref import WeakValueDictionary
 
 from federation.outbound.failures import FederationError
 from federation.outbound.requests import SignedRequests, target_of
@@ -13,8 +15,12 @@ V2: Final = "/_matrix/federation/v2"
 KEYS: Final = "/_matrix/key/v2"
 POLICY: Final = "/_matrix/policy/v1"
 _OLDEST_VERSIONS: Final = frozenset({"1", "2"})
-STATE_BYTES: Final = 256 * 1024 * 1024
-"""Largest answer that holds the state of a room."""
+STATE_BYTES: Final = 128 * 1024 * 1024
+"""Largest answer that holds the state of a room: 150,000 members take 125 MB, and 700 MB of memory when parsed."""
+IDS_BYTES: Final = 32 * 1024 * 1024
+"""Largest answer that holds the ids of it."""
+LARGE_AT_ONCE: Final = 4
+"""Answers that hold states and are read and parsed at once, each of another server."""
 KEY_BYTES: Final = 1024 * 1024
 PATIENT: Final = 3.0
 """Answers with the state of a room may take so many times as long."""
@@ -46,6 +52,8 @@ class FederationClient:
 
     def __init__(self, requests: SignedRequests) -> None:
         self._requests = requests
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._large_of: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # --- keys, version
 
@@ -98,9 +106,7 @@ class FederationClient:
     ) -> JoinedRoom:
         """PUT v2 send_join. The answer is unchecked; it may have all members where they are not wanted."""
         target = target_of(V2, ["send_join", room_id, event_id], {"omit_members": omit_members})
-        answer = await self._requests.json(
-            destination, "PUT", target, pdu, timeout_factor=PATIENT, max_bytes=STATE_BYTES
-        )
+        answer = await self._large_json(destination, "PUT", target, pdu)
         servers: list[str] | None = None
         if answer.get("members_omitted") is True:
             if not omit_members:
@@ -153,6 +159,17 @@ class FederationClient:
         target = target_of(V1, ["exchange_third_party_invite", room_id], None)
         await self._requests.json(destination, "PUT", target, template)
 
+    async def _large_json(
+        self, destination: str, method: str, target: str, content: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """An answer that may be very large: few at once, and of each server one."""
+        # Who answers slowly takes one of the places, and not all.
+        own = self._large_of.setdefault(destination, asyncio.Lock())
+        async with own, self._large:
+            return await self._requests.json(
+                destination, method, target, content, timeout_factor=PATIENT, max_bytes=STATE_BYTES
+            )
+
     # --- events
 
     async def send_transaction(self, destination: str, txn_id: str, transaction: bytes) -> dict[str, Any]:
@@ -198,22 +215,20 @@ class FederationClient:
     async def event_auth(self, destination: str, room_id: str, event_id: str) -> list[Any]:
         """The auth chain of an event, as unchecked PDUs."""
         target = target_of(V1, ["event_auth", room_id, event_id], None)
-        answer = await self._requests.json(destination, "GET", target, max_bytes=STATE_BYTES)
+        answer = await self._large_json(destination, "GET", target)
         return _list(answer, "auth_chain", destination)
 
     async def state(self, destination: str, room_id: str, event_id: str) -> tuple[list[Any], list[Any]]:
         """The state before an event, and its auth chain: unchecked PDUs."""
         target = target_of(V1, ["state", room_id], {"event_id": event_id})
-        answer = await self._requests.json(
-            destination, "GET", target, timeout_factor=PATIENT, max_bytes=STATE_BYTES
-        )
+        answer = await self._large_json(destination, "GET", target)
         return _list(answer, "pdus", destination), _list(answer, "auth_chain", destination)
 
     async def state_ids(self, destination: str, room_id: str, event_id: str) -> tuple[list[str], list[str]]:
         """The ids of the state before an event, and of its auth chain."""
         target = target_of(V1, ["state_ids", room_id], {"event_id": event_id})
         answer = await self._requests.json(
-            destination, "GET", target, timeout_factor=PATIENT, max_bytes=STATE_BYTES
+            destination, "GET", target, timeout_factor=PATIENT, max_bytes=IDS_BYTES
         )
         return _strings(answer, "pdu_ids", destination), _strings(answer, "auth_chain_ids", destination)
 

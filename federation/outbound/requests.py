@@ -14,6 +14,11 @@ from homeserver.core.canonical_json import CanonicalJSONError, decode, encode_le
 from homeserver.core.server_acl import ServerPatterns
 
 JSON_BYTES: Final = 16 * 1024 * 1024
+FEW_VALUES: Final = 500_000
+"""So many values of JSON are parsed whatever they are."""
+BYTES_A_VALUE: Final = 12
+"""Of more values, each must be worth so many bytes. State events have 33; empty objects take thirty times the memory of
+what is sent."""
 """Largest JSON answer that is read, where nothing else is said."""
 
 Query = Mapping[str, str | int | bool | Sequence[str] | None]
@@ -188,6 +193,9 @@ _TOO_MANY: Final = 429
 
 
 def _parsed(body: bytes, destination: str) -> Any:
+    values = body.count(b",") + body.count(b"[") + body.count(b"{")
+    if values > FEW_VALUES and values * BYTES_A_VALUE > len(body):
+        raise FederationError("malformed", destination, f"the answer is {values} values in {len(body)} bytes")
     try:
         return decode(body)
     except CanonicalJSONError as error:
