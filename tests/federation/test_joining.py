@@ -336,7 +336,8 @@ async def test_a_room_is_joined_through_another_server_while_its_own_is_down(
     await hs2.join("bob", room_id, hs1)
     said = await hs1.send("alice", room_id, "hello")
     await until(lambda: hs2.has(said))
-    del network.servers["hs1"]
+    network.partition("hs1", "hs2")
+    network.partition("hs1", "hs3")
     hs3.writing.remote._faster_joins = faster
     await hs3.join("carol", room_id, hs2)
     assert await hs3.state(room_id) == await hs2.state(room_id)
