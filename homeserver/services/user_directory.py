@@ -40,7 +40,8 @@ class Person:
 
 
 class UserDirectory:
-    """Shows people who share a room with the searcher or are in a public one; `search_all`: everybody."""
+    """Shows people who share a room with the searcher or are in a public one; `search_all`: everybody. The searchers
+    themselves are among those in public rooms."""
 
     def __init__(
         self, database: Database, index: SearchIndex, *, server_name: str, search_all: bool
@@ -59,20 +60,21 @@ class UserDirectory:
         await self._index.be_fresh(_PATIENCE_S)
         async with self._database.read() as tx:
             found = await storage.matching(tx, self._database.engine, terms, _CANDIDATES)
-            people = await self._seen_by(tx, searcher, [user_id for user_id in found if user_id != searcher])
+            people = await self._seen_by(tx, searcher, found)
             if self._search_all:
                 outsiders = await storage.accounts_without_entry(tx, _OUTSIDERS)
-                people += [Person(user_id, name) for user_id, name in outsiders.items() if user_id != searcher]
+                people += [Person(user_id, name) for user_id, name in outsiders.items()]
         people = [person for person in people if _is_meant(person, terms)]
         people.sort(key=lambda person: (not person.is_near, person.display_name is None, person.user_id))
         return {"results": [person.body() for person in people[:limit]], "limited": len(people) > limit}
 
     async def _seen_by(self, tx: Read, searcher: str, candidates: Sequence[str]) -> list[Person]:
         """Those of the candidates whom the searcher may find, with what the searcher may know of them."""
-        shared = await storage.shared_names(tx, searcher, candidates)
+        others = [user_id for user_id in candidates if user_id != searcher]  # nobody shares a room with themselves
+        shared = await storage.shared_names(tx, searcher, others)
         near = {entry.user_id for entry in shared}
-        others = [user_id for user_id in candidates if user_id not in near]
-        public = await _in_public(tx, await storage.names_of(tx, others))
+        strangers = [user_id for user_id in candidates if user_id not in near]
+        public = await _in_public(tx, await storage.names_of(tx, strangers))
         visible: dict[str, RoomName] = {}
         for entry in (*shared, *public):
             if entry.user_id not in visible or entry.display_name:

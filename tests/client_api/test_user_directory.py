@@ -38,7 +38,15 @@ async def test_people_in_public_rooms_are_found_by_name_and_id(site: WholeSite) 
         assert await found(site, term) == [(user("alice"), "Älice Cooper")], term
     assert await found(site, "lice") == []
     assert await found(site, "") == []
+
+
+async def test_searchers_find_themselves_where_everybody_would_find_them(site: WholeSite) -> None:
+    await name(site, "alice", "Alice Cooper")
+    room_id = await site.room(preset="private_chat", invite=[user("bob")])
+    await site.ok("POST", f"/join/{quote(room_id)}", {}, by="bob")
     assert await found(site, "alice", by="alice") == []
+    await site.room(visibility="public")
+    assert await found(site, "cooper", by="alice") == [(user("alice"), "Alice Cooper")]
 
 
 @pytest.mark.parametrize(
@@ -104,5 +112,7 @@ async def test_everybody_is_found_where_the_operator_wants_that(database_url: st
     async with whole_site(database_url, tmp_path, search_all=True) as site:
         await name(site, "alice", "Alice Cooper")
         assert await found(site, "coop") == [(user("alice"), "Alice Cooper")]
+        assert await found(site, "coop", by="alice") == [(user("alice"), "Alice Cooper")]
         await site.room(preset="private_chat")
-        assert await found(site, "coop") == [(user("alice"), "Alice Cooper")]
+        for who in ("eve", "alice"):
+            assert await found(site, "coop", by=who) == [(user("alice"), "Alice Cooper")]
