@@ -13,6 +13,7 @@ class Auth(Enum):
     OPTIONAL = "optional"  # a user where a token is given; a wrong token is refused
     USER = "user"  # guests are refused with M_GUEST_ACCESS_FORBIDDEN
     GUEST_OK = "guest_ok"
+    ADMIN = "admin"  # a user who administers this server
     APPSERVICE = "appservice"  # the token of an application service itself
     FEDERATION = "federation"  # X-Matrix, over the body too
 

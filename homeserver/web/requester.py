@@ -71,6 +71,8 @@ async def resolve(request: Request, raw_query: str, sessions: SessionLookup) -> 
         raise UserLocked
     if auth is Auth.USER and requester.is_guest:
         raise GuestAccessForbidden
+    if auth is Auth.ADMIN and not requester.is_admin:
+        raise Forbidden("Only administrators of this server may do this")
     if auth is Auth.APPSERVICE and requester.appservice is None:
         raise Forbidden("Only an application service may do this")
     request.requester = requester

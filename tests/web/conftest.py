@@ -22,6 +22,7 @@ from homeserver.web.server import HttpServer
 class FakeRequester:
     user_id: str
     is_guest: bool = False
+    is_admin: bool = False
     is_locked: bool = False
     appservice: Any = None
     rate_limited: bool = True
@@ -43,9 +44,9 @@ class FakeSessions:
         self.lookups.append((token, user, device))
         if token == "bridge":
             return FakeRequester(user or "@bridge:test", appservice="bridge", rate_limited=False)
-        if token not in ("alice", "guest"):
+        if token not in ("alice", "guest", "admin"):
             raise UnknownToken
-        self.seen[token] = FakeRequester(f"@{token}:test", is_guest=token == "guest")
+        self.seen[token] = FakeRequester(f"@{token}:test", is_guest=token == "guest", is_admin=token == "admin")
         return self.seen[token]
 
 

@@ -231,6 +231,13 @@ async def test_only_application_services_reach_their_endpoints(make_site: MakeSi
     assert (await site.ask("POST", C + "/ping", token="bridge"))[0] == 200
 
 
+async def test_who_is_no_administrator_is_refused_before_the_body_is_read(make_site: MakeSite) -> None:
+    site = await make_site([row("PUT", C + "/rule", auth=Auth.ADMIN, body="")])
+    status, body, _ = await site.ask("PUT", C + "/rule", token="alice", data=b"{not json")
+    assert (status, body["errcode"]) == (403, "M_FORBIDDEN")
+    assert (await site.ask("PUT", C + "/rule", token="admin", json={}))[0] == 200
+
+
 async def test_signature_is_verified_over_uri_and_body_before_the_handler(make_site: MakeSite) -> None:
     path = "/_matrix/federation/v1/send/{txn}"
     site = await make_site([row("PUT", path, auth=Auth.FEDERATION, body="")])
