@@ -72,6 +72,7 @@ from storage.tables.rooms import (
 )
 from storage.tables.search import directory_entries, search_documents
 from storage.tables.server import id_blocks, leases, log_readers, stream_position
+from storage.tables.server_notices import notice_rooms
 from storage.tables.sign_on import external_ids, sign_ons
 from storage.tables.sliding_sync import sliding_sync_connections, sliding_sync_rooms
 from storage.tables.third_party_ids import email_validations, third_party_ids
@@ -120,6 +121,7 @@ __all__ = [
     "memberships",
     "metadata",
     "network_rooms",
+    "notice_rooms",
     "one_time_keys",
     "openid_tokens",
     "outbound_edus",

@@ -443,6 +443,12 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_network_rooms_room_nid"), "network_rooms", ["room_nid"], unique=False)
     op.create_table(
+        "notice_rooms",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("room_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_notice_rooms")),
+    )
+    op.create_table(
         "one_time_keys",
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=False),
