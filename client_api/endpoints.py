@@ -14,6 +14,7 @@ from client_api.tables.media import MEDIA
 from client_api.tables.operator import OPERATOR
 from client_api.tables.relations import RELATIONS
 from client_api.tables.rooms import ROOMS
+from client_api.tables.server_notices import SERVER_NOTICES
 from client_api.tables.sign_on import SIGN_ON
 from client_api.tables.sliding_sync import SLIDING_SYNC
 from client_api.tables.sockets import SOCKETS
@@ -39,4 +40,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *SOCKETS,
     *SIGN_ON,
     *OPERATOR,
+    *SERVER_NOTICES,
 )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MakeCommand = Callable[[Any, str, str, object], argparse.ArgumentParser]
 _TIMEOUT_S = 60.0
+_NOTICES_AT_ONCE = 100
 
 
 def add_commands(commands: Any, user_commands: Any, command: MakeCommand) -> None:
@@ -43,6 +44,13 @@ def add_commands(commands: Any, user_commands: Any, command: MakeCommand) -> Non
         if name == "reset-password":
             parser.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
             parser.add_argument("--keep-devices", action="store_true", help="log nothing out")
+
+    notify = command(user_commands, "notify", "tell a user something, in the name of this server", _notify)
+    notify.add_argument("name", metavar="NAME", nargs="?", help="user name, such as alice")
+    notify.add_argument("text", metavar="TEXT", nargs="?", help="what to tell; default: read from standard input")
+    notify.add_argument("--all", action="store_true", help="tell everybody who has an account, instead of NAME")
+    notify.add_argument("--after", metavar="USER", help="with --all: go on after this user id")
+    notify.add_argument("--json", action="store_true", help="answer in JSON")
 
     token = commands.add_parser("token", help="registration tokens", description="Tokens that let people register.")
     tokens = token.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -96,6 +104,38 @@ def _user(arguments: argparse.Namespace) -> int:
         wish["password"] = sys.stdin.readline().rstrip("\r\n") if arguments.password_stdin else ask_password()
     found = order(config, f"user {name}", wish)
     return _print(arguments, found, [f"Done: {what} {arguments.name}."])
+
+
+def _notify(arguments: argparse.Namespace) -> int:
+    from homeserver.cli import fail, load_config
+
+    config = load_config(arguments.config)
+    name, text = arguments.name, arguments.text
+    if arguments.all:
+        if text is not None:
+            fail("Name a user, or use --all.")
+        name, text = None, name
+    elif name is None:
+        fail("Whom? Name a user, or use --all.")
+    if text is None:
+        text = sys.stdin.read().strip()
+    if arguments.all:
+        return _notify_all(arguments, config, text)
+    found = order(config, "user notify", {"user": name, "text": text})
+    return _print(arguments, found, [f"Told {name}."])
+
+
+def _notify_all(arguments: argparse.Namespace, config: "Config", text: str) -> int:
+    """In steps, with a line for each: where it is broken off, the last one names the user to go on after."""
+    told, failed, last = 0, dict[str, str](), arguments.after
+    while True:
+        found = order(config, "user notify-all", {"text": text, "after": last, "limit": _NOTICES_AT_ONCE})
+        told, failed, last = told + found["told"], failed | found["failed"], found["last"]
+        if last is None:
+            break
+        print(f"Told {told}, up to {last}.", file=sys.stderr)
+    lines = [f"Told {told}.", *(f"Not {user_id}: {why}" for user_id, why in failed.items())]
+    return _print(arguments, {"told": told, "failed": failed}, lines) or (1 if failed else 0)
 
 
 def _token(arguments: argparse.Namespace) -> int:

@@ -1,9 +1,11 @@
 """Accounts: who may ask, with which password, from which device."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from homeserver.app.foundation import Foundation
 from homeserver.app.outside import Outside
+from homeserver.config import Config
 from homeserver.config.server_sections import Email
 from homeserver.runtime.mailer import Mailer
 from homeserver.services.accounts import Accounts
@@ -63,8 +65,9 @@ def build_accounts(base: Foundation, outside: Outside, limiter: RateLimiter | No
     logins = Logins(database, clock, randomness, device_lists, config.sessions)
     passwords = Passwords(config.passwords, min_length=config.registration.min_password_length)
     accounts = Accounts(
-        database, clock, randomness, passwords, logins, appservices, base.server_name, tasks=base.tasks
-    )
+        database, clock, randomness, passwords, logins, appservices, base.server_name, tasks=base.tasks,
+        reserved=(config.notices_user,),
+    )  # fmt: skip
     limit = without_limit if limiter is None else lambda user_id: limiter.check("login", f"account:{user_id}")
     password_login = PasswordLogin(database, passwords, base.server_name, limit)
     uia = InteractiveAuth(database, clock, randomness, password_login, lifetime_s=config.sessions.uia_lifetime)
@@ -84,10 +87,18 @@ def build_accounts(base: Foundation, outside: Outside, limiter: RateLimiter | No
         SharedSecretRegistration(accounts, clock, randomness, config.registration, base.server_name),
         OpenId(database, clock, randomness, base.server_name),
         Devices(database, clock, sessions, logins, device_lists),
-        Profiles(database, base.tasks, appservices, base.server_name, remote=remote_profiles),
+        Profiles(
+            database, base.tasks, appservices, base.server_name, remote=remote_profiles, given=_given_profiles(config)
+        ),
         passwords,
         emails,
     )
+
+
+def _given_profiles(config: Config) -> dict[str, dict[str, Any]]:
+    notices = config.server_notices
+    profile = {"displayname": notices.display_name, "avatar_url": notices.avatar_url}
+    return {config.notices_user: {name: value for name, value in profile.items() if value}}
 
 
 def mailer_of(config: Email) -> Mailer | None:

@@ -4,11 +4,12 @@ from homeserver.app.foundation import Foundation
 from homeserver.services.accounts import Accounts
 from homeserver.services.operator_access import OperatorAccess
 from homeserver.services.operator_orders import OperatorOrders
+from homeserver.services.server_notices import ServerNotices
 
 
-def build_operator(base: Foundation, accounts: Accounts) -> OperatorOrders:
+def build_operator(base: Foundation, accounts: Accounts, notices: ServerNotices) -> OperatorOrders:
     """The orders."""
-    return OperatorOrders(base.database, base.clock, base.randomness, accounts, base.server_name)
+    return OperatorOrders(base.database, base.clock, base.randomness, accounts, notices, base.server_name)
 
 
 def operator_access(base: Foundation) -> OperatorAccess:

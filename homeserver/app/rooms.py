@@ -108,7 +108,7 @@ def build_reading(base: Foundation) -> RoomReading:
         "legacy_mentions": base.config.push.legacy_mentions,
         "thread_subscriptions": base.config.push.thread_subscriptions,
     }
-    account_data = AccountData(database, notifier, **predefined)
+    account_data = AccountData(database, notifier, **predefined, notices_user=base.config.notices_user)
     push_actions = PushActions(
         database,
         notifier,
@@ -186,8 +186,10 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
         remote,
         profiles,
         **own,
-        invites=AccountDataGate(reading.account_data), partial=reading.partial,
-    )  # fmt: skip
+        invites=AccountDataGate(reading.account_data, base.config.notices_user),
+        partial=reading.partial,
+        notices_user=base.config.notices_user,
+    )
     create_room = CreateRoom(
         database,
         heads,

@@ -20,6 +20,7 @@ from client_api.profiles import ProfileHandlers
 from client_api.push_rules import PushRulesHandlers
 from client_api.rooms import RoomHandlers
 from client_api.server_info import ServerInfoHandlers
+from client_api.server_notices import ServerNoticeHandlers
 from client_api.sliding_sync import SlidingSyncHandlers
 from client_api.sync import SyncHandlers
 from client_api.sync_sockets import SyncSocketHandlers
@@ -50,6 +51,7 @@ from homeserver.app.features import build_features
 from homeserver.app.federation import build_federation
 from homeserver.app.foundation import Foundation
 from homeserver.app.media import build_media
+from homeserver.app.notices import build_notices
 from homeserver.app.operator import build_operator, operator_access
 from homeserver.app.outside import look_outside
 from homeserver.app.relations import build_relations
@@ -80,7 +82,6 @@ class Server:
         limiter = self._limiter = RateLimiter(config.rate_limits, base.clock)
         self.accounts = build_accounts(base, self.outside, limiter)
         self.sign_on = build_sign_on(base, self.accounts)
-        self.operator = build_operator(base, self.accounts.accounts)
         self.reading = build_reading(base)
         self.writing = build_writing(base, self.outside, self.reading, self.accounts.profiles)
         self.accounts.profiles.member_updates = self.writing.membership
@@ -88,6 +89,8 @@ class Server:
         self.accounts.logins.settings = DeviceSettings(self.reading.account_data)
         self.accounts.accounts.departures = LeaveRooms(base.database, self.writing.membership)
         self.accounts.accounts.arrivals = build_arrivals(base, self.accounts.accounts, self.writing)
+        self.notices = build_notices(base, self.accounts, self.reading, self.writing)
+        self.operator = build_operator(base, self.accounts.accounts, self.notices)
         self.encryption = build_encryption(
             base, self.outside, self.reading.heads, self.writing.idempotency, self.accounts.device_lists
         )
@@ -206,6 +209,7 @@ class Server:
             *self.extras.handlers,
             *self.sign_on.handlers,
             OperatorHandlers(operator_access(base), self.operator),
+            ServerNoticeHandlers(self.notices),
             *self.relations.client_handlers,
             *self.features.handlers,
             *self.relations.client_handlers,

@@ -140,6 +140,20 @@ class Presence:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerNotices:
+    """What the server itself tells its users, each in a room of their own: docs/operating/accounts.md."""
+
+    localpart: str = option(
+        "_server", "The user name of who tells it: nobody can have it. Changed later, everybody gets another room."
+    )
+    display_name: str = option("Server notices", "What that user is called.")
+    avatar_url: str | None = option(None, "The picture of that user, an mxc:// URI.")
+    room_name: str = option("Server notices", "What the rooms are called.")
+    room_topic: str | None = option(None, "What the rooms say that they are for.")
+    room_avatar_url: str | None = option(None, "The picture of the rooms, an mxc:// URI.")
+
+
+@dataclass(frozen=True, slots=True)
 class Users:
     """The directory of people."""
 

@@ -9,6 +9,7 @@ from homeserver.config.account_sections import (
     RateLimits,
     Registration,
     Rooms,
+    ServerNotices,
     Sessions,
     Users,
 )
@@ -50,6 +51,7 @@ class Config:
     federation: Federation = section(Federation)
     presence: Presence = section(Presence)
     users: Users = section(Users)
+    server_notices: ServerNotices = section(ServerNotices)
     media: Media = section(Media)
     appservices: Appservices = section(Appservices)
     url_previews: UrlPreviews = section(UrlPreviews)
@@ -66,6 +68,11 @@ class Config:
     def server_name(self) -> str:
         """`server.name`, which half of the program needs."""
         return self.server.name
+
+    @property
+    def notices_user(self) -> str:
+        """The user id of who sends the server's notices."""
+        return f"@{self.server_notices.localpart}:{self.server.name}"
 
     @property
     def data_dir(self) -> Path:

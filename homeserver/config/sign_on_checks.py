@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 from homeserver.config.sections import Config
 from homeserver.config.sign_on_sections import IdentityProvider
 from homeserver.config.values import Problem, describe
-from homeserver.core.identifiers import is_valid_new_localpart, is_valid_room_alias
+from homeserver.core.identifiers import is_valid_new_localpart, is_valid_room_alias, is_valid_user_id
 
 _OPAQUE_ID: Final = re.compile(r"[0-9A-Za-z._~-]{1,255}")
 _LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 def check_accounts(config: Config) -> Iterator[Problem]:
-    """Every contradiction in what is said of registering and of single sign-on."""
+    """Every contradiction in what is said of registering, of single sign-on and of the server's notices."""
     registration = config.registration
     if registration.requires_email and config.email.host is None:
         yield Problem("registration.requires_email", "expected false, found true: mails need a server (email.host)")
@@ -34,12 +34,22 @@ def check_accounts(config: Config) -> Iterator[Problem]:
     for number, policy in enumerate(registration.terms):
         if urlsplit(policy.url).scheme not in ("http", "https"):
             yield Problem(f"registration.terms[{number}].url", f"expected a URL, found {describe(policy.url)}")
+    yield from _check_notices(config)
     yield from _check_providers(config)
     if not config.sessions.password_login and registration.enabled and not config.sso.providers:
         yield Problem(
             "sessions.password_login",
             "expected true, found false: people could register, and not log in again (sso.providers is empty)",
         )
+
+
+def _check_notices(config: Config) -> Iterator[Problem]:
+    notices = config.server_notices
+    if not is_valid_new_localpart(notices.localpart) or not is_valid_user_id(config.notices_user):
+        yield Problem("server_notices.localpart", f"expected a user name, found {describe(notices.localpart)}")
+    for name, url in (("avatar_url", notices.avatar_url), ("room_avatar_url", notices.room_avatar_url)):
+        if url is not None and not url.startswith("mxc://"):
+            yield Problem(f"server_notices.{name}", f"expected an mxc:// URI, found {describe(url)}")
 
 
 def _check_providers(config: Config) -> Iterator[Problem]:

@@ -52,6 +52,7 @@ class UserData:
     invites: InvitePermissions = ALL_INVITES
     legacy_mentions: bool = False
     thread_subscriptions: bool = False
+    notices_user: str | None = None
 
     def default_push_rules(self, user_id: str) -> bytes:
         """The content of m.push_rules of the user as long as they never changed them."""
@@ -71,8 +72,10 @@ class UserData:
             self.invites = InvitePermissions(self._object(CONFIG) or self._object(EXPERIMENT), self._object(LISTS))
 
     def shows_invites_by(self, sender: str) -> bool:
-        """Whether the user wants to hear of invites by the sender."""
-        return sender not in self.ignored and self.invites.of(sender) is InvitePermission.ALLOW
+        """Whether the user wants to hear of invites by the sender. Who wants none at all still hears of notices."""
+        if sender in self.ignored:
+            return False
+        return sender == self.notices_user or self.invites.of(sender) is InvitePermission.ALLOW
 
     def _object(self, kind: str) -> dict[str, Any]:
         row = self.rows.get((ACCOUNT, kind))
@@ -101,9 +104,11 @@ class AccountData:
         *,
         legacy_mentions: bool = False,
         thread_subscriptions: bool = False,
+        notices_user: str | None = None,
         size: int = 20_000,
     ) -> None:
         self._db = db
+        self._notices_user = notices_user
         self.legacy_mentions = legacy_mentions  # which predefined push rules there are
         self.thread_subscriptions = thread_subscriptions
         self._users: BoundedCache[str, UserData] = BoundedCache(size)
@@ -125,7 +130,11 @@ class AccountData:
                 rows = await storage.all_of(tx, user_id)
             data = self._users.get(user_id)
             if data is None and user_id not in self._changed_while_loading:
-                data = UserData(legacy_mentions=self.legacy_mentions, thread_subscriptions=self.thread_subscriptions)
+                data = UserData(
+                    legacy_mentions=self.legacy_mentions,
+                    thread_subscriptions=self.thread_subscriptions,
+                    notices_user=self._notices_user,
+                )
                 for row in rows:
                     data.set(row)
                 self._users.put(user_id, data)

@@ -1,6 +1,6 @@
 """Accounts: making, changing and closing them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from typing import Any, Protocol
 
 from homeserver.core.identifiers import MAX_IDENTIFIER_BYTES, is_valid_new_localpart, is_valid_user_id
@@ -57,6 +57,7 @@ class Accounts:
         *,
         tasks: Tasks | None = None,
         departures: Departures | None = None,
+        reserved: Container[str] = (),
     ) -> None:
         self._database = database
         self._clock = clock
@@ -66,6 +67,7 @@ class Accounts:
         self._appservices = appservices
         self._server_name = server_name
         self._tasks = tasks
+        self._reserved = reserved  # user ids of the server itself
         # Set later by the composition root: the rooms need the accounts first.
         self.departures = departures or NoDepartures()
         self.arrivals: Arrivals | None = None
@@ -87,12 +89,21 @@ class Accounts:
 
     async def require_free(self, user_id: str, appservice: Appservice | None = None) -> None:
         """Raises UserInUse, and Exclusive where the name is an application service's (another's than `appservice`)."""
+        self._refuse_reserved(user_id)
+        await self.require_unclaimed(user_id, appservice)
+
+    async def require_unclaimed(self, user_id: str, appservice: Appservice | None = None) -> None:
+        """As `require_free`, for a name that the server has reserved, too."""
         owner = self._appservices.owner_of("users", user_id)
         if owner is not None and owner is not appservice:
             raise Exclusive("This user name is reserved by an application service")
         async with self._database.read() as tx:
             if await users.user_of(tx, user_id) is not None:
                 raise UserInUse
+
+    def _refuse_reserved(self, user_id: str) -> None:
+        if user_id in self._reserved:
+            raise UserInUse("This user name is reserved by the server itself")
 
     # --- making
 
@@ -138,6 +149,7 @@ class Accounts:
         display_name: str | None = None,
         within: Callable[[Write], Awaitable[None]] | None = None,
     ) -> Login | None:
+        self._refuse_reserved(user_id)
         password_hash = None if password is None else await self._passwords.hash(password)
 
         async def operation(tx: Write) -> Login | None:

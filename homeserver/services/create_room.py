@@ -70,7 +70,7 @@ class CreateRoom:
         """
         refuse_suspended(requester)
         self._policy.check_creation(requester)
-        version = self._version(body.get("room_version"))
+        version = self.version(body.get("room_version"))
         new = self._policy.applied_to(parse(body))
         if new.is_public:
             self._policy.check_publication(requester)
@@ -83,7 +83,7 @@ class CreateRoom:
         async def operation(tx: Write) -> str:
             draft = await self.begin(tx, version, requester.user_id, create_content(new, version, requester.user_id))
             try:
-                await self._fill(tx, draft, new, requester.user_id, alias, profile)
+                await self.fill(tx, draft, new, requester.user_id, alias, profile)
             except Forbidden as error:
                 raise InvalidRoomState(f"The room cannot be created like this: {error.message}") from error
             if alias is not None:
@@ -96,7 +96,8 @@ class CreateRoom:
         await self._invite_elsewhere(requester, room_id, new)
         return room_id, alias
 
-    def _version(self, identifier: Any) -> RoomVersion:
+    def version(self, identifier: Any = None) -> RoomVersion:
+        """The room version that was asked for, else that of new rooms. Raises `UnsupportedRoomVersion`, `BadJson`."""
         if identifier is None:
             identifier = self._default_room_version
         if not isinstance(identifier, str):
@@ -129,9 +130,10 @@ class CreateRoom:
         await self._persist.append(tx, room, event, is_local=True, is_new=True)
         return room
 
-    async def _fill(
+    async def fill(
         self, tx: Write, room: HeadDraft, new: NewRoom, creator: str, alias: str | None, profile: Mapping[str, Any]
     ) -> None:
+        """As part of a write: what follows the m.room.create event, to the invites of this server's users."""
         async def add(event_type: str, state_key: str, content: dict[str, Any]) -> StoredEvent:
             return await self._send.append(tx, room, EventDraft(event_type, creator, content, room.room_id, state_key))
 

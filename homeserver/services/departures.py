@@ -26,6 +26,6 @@ class LeaveRooms:
         requester = Requester(user_id, None)
         for room_id in rooms:
             try:
-                await self._membership.leave(requester, room_id)
+                await self._membership.leave(requester, room_id, for_good=True)
             except MatrixError as error:
                 log.warning("%s could not leave %s: %s", user_id, room_id, error)

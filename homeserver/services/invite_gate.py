@@ -31,10 +31,12 @@ class OpenGate:
 
 
 class AccountDataGate:
-    """By the users' account data. Users of other servers have none here, and pass."""
+    """By the users' account data. Users of other servers have none here, and pass. Nobody may invite the one who sends
+    the server's notices."""
 
-    def __init__(self, account_data: AccountData) -> None:
+    def __init__(self, account_data: AccountData, notices_user: str | None = None) -> None:
         self._account_data = account_data
+        self._notices_user = notices_user
 
     async def check(self, user_id: str, sender: str) -> None:
         if not await self._takes(user_id, sender):
@@ -44,5 +46,7 @@ class AccountDataGate:
         return [user_id for user_id in user_ids if await self._takes(user_id, sender)]
 
     async def _takes(self, user_id: str, sender: str) -> bool:
+        if user_id == self._notices_user:
+            return False
         data = await self._account_data.of_user(user_id)
         return data.invites.of(sender) is not InvitePermission.BLOCK

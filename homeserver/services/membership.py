@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 from homeserver.core.event_builder import EventDraft
 from homeserver.core.events import MEMBER
 from homeserver.core.identifiers import is_valid_user_id
-from homeserver.errors import BadState, Forbidden, InvalidParam, MatrixError, NotFound, Unknown
+from homeserver.errors import (
+    BadState,
+    CannotLeaveServerNoticeRoom,
+    Forbidden,
+    InvalidParam,
+    MatrixError,
+    NotFound,
+    Unknown,
+)
 from homeserver.services.events import Events, StoredEvent
 from homeserver.services.invite_gate import InviteGate, OpenGate
 from homeserver.services.join_conditions import JoinConditions
@@ -47,6 +55,7 @@ class Membership:
         server_name: str,
         invites: InviteGate | None = None,
         partial: PartialRooms | None = None,
+        notices_user: str | None = None,
     ) -> None:
         self._database = database
         self._events = events
@@ -59,6 +68,7 @@ class Membership:
         self._profiles = profiles
         self._server_name = server_name
         self._partial = partial
+        self._notices_user = notices_user
         self.invites: InviteGate = invites or OpenGate()
 
     async def join(
@@ -128,9 +138,12 @@ class Membership:
         profile = await self._profiles.member_fields(user_id) if self._is_local(user_id) else {}
         return {**profile, **extra, "membership": "invite"}
 
-    async def leave(self, requester: "Requester", room_id: str, *, reason: str | None = None) -> None:
+    async def leave(
+        self, requester: "Requester", room_id: str, *, reason: str | None = None, for_good: bool = False
+    ) -> None:
         """Leave a room, reject an invite, or take back a knock. Raises `Forbidden` for those who are nothing in the
-        room."""
+        room, `CannotLeaveServerNoticeRoom` for an invite to the server's notices unless the account is closed,
+        `for_good`."""
         user_id = requester.user_id
         head = await self._heads.get(room_id)
         membership = await self._membership_of(room_id, user_id)
@@ -138,6 +151,8 @@ class Membership:
             raise Forbidden("You are not in the room")
         if membership == "leave":
             return
+        if membership == "invite" and not for_good:
+            await self._refuse_rejecting_notices(head, user_id)
         content = {**_reason(reason), "membership": "leave"}
         if head is None or not head.hosts.get(self._server_name):
             await self._out_of_room.leave(user_id, room_id, content)
@@ -288,6 +303,12 @@ class Membership:
             # Of a room that this server has left it only knows what was: invites since are kept apart.
             return None
         return await self._events.get(event_id)
+
+    async def _refuse_rejecting_notices(self, head: RoomHead | None, user_id: str) -> None:
+        """https://spec.matrix.org/v1.19/client-server-api/#server-notices"""
+        invite = None if head is None else await self._current(head, user_id)
+        if invite is not None and invite.event.sender == self._notices_user:
+            raise CannotLeaveServerNoticeRoom("The server's notices cannot be refused; their room can be left")
 
     async def _require_joined(self, requester: "Requester", room_id: str) -> None:
         refuse_suspended(requester)

@@ -5,10 +5,11 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from homeserver.core.identifiers import is_valid_user_id
-from homeserver.errors import InvalidParam, MissingParam, NotFound, Unrecognized
+from homeserver.errors import InvalidParam, MatrixError, MissingParam, NotFound, Unrecognized
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.random import Randomness
 from homeserver.services.accounts import Accounts
+from homeserver.services.server_notices import Notice, ServerNotices
 from storage import devices, reports, third_party_ids, uia_sessions
 from storage.database import Database
 from storage.users import UserRow
@@ -22,12 +23,19 @@ class OperatorOrders:
     """Each order has a name and arguments, and answers with JSON."""
 
     def __init__(
-        self, database: Database, clock: Clock, randomness: Randomness, accounts: Accounts, server_name: str
+        self,
+        database: Database,
+        clock: Clock,
+        randomness: Randomness,
+        accounts: Accounts,
+        notices: ServerNotices,
+        server_name: str,
     ) -> None:
         self._database = database
         self._clock = clock
         self._randomness = randomness
         self._accounts = accounts
+        self._notices = notices
         self._server_name = server_name
         self._orders: dict[str, Callable[[Arguments], Awaitable[Any]]] = {
             "token add": self._token_add,
@@ -42,6 +50,8 @@ class OperatorOrders:
             "user admin": self._user_admin,
             "user deactivate": self._user_deactivate,
             "user reset-password": self._user_reset_password,
+            "user notify": self._user_notify,
+            "user notify-all": self._user_notify_all,
         }
 
     async def perform(self, order: str, arguments: Arguments) -> Any:
@@ -129,6 +139,28 @@ class OperatorOrders:
         keep = bool(arguments.get("keep_devices"))
         await self._accounts.change_password(user_id, password, log_out_but=None, log_out=not keep)
         return {}
+
+    async def _user_notify(self, arguments: Arguments) -> dict[str, Any]:
+        user_id, text = self._user_id(arguments), _text(arguments, "text")
+        return {"event_id": await self._notices.send(user_id, Notice.text(text))}
+
+    async def _user_notify_all(self, arguments: Arguments) -> dict[str, Any]:
+        """Tells the people among some accounts; `last` is where to go on, None where that was all."""
+        notice = Notice.text(_text(arguments, "text"))
+        await self._notices.require_possible()
+        limit = min(arguments.get("limit") or 100, _MOST)
+        rows = await self._accounts.list_after(arguments.get("after") or "", limit)
+        told, failed = 0, {}
+        for row in rows:
+            # Guests will not come back, and nobody reads what users of bridges are told.
+            if row.deactivated or row.is_guest or row.appservice_id is not None:
+                continue
+            try:
+                await self._notices.send(row.user_id, notice)
+                told += 1
+            except MatrixError as error:
+                failed[row.user_id] = error.message
+        return {"told": told, "failed": failed, "last": rows[-1].user_id if len(rows) == limit else None}
 
     def _user_id(self, arguments: Arguments) -> str:
         """`user` is a user name, or a whole user id of this server."""

@@ -1,7 +1,7 @@
 """Profiles: what users tell of themselves, in fields. https://spec.matrix.org/v1.19/client-server-api/#profiles"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from homeserver.core.canonical_json import encode
@@ -67,7 +67,8 @@ class NoRemoteProfiles:
 
 
 class Profiles:
-    """Profiles of this server's users, and through `remote` those of others."""
+    """Profiles of this server's users, and through `remote` those of others. `given` are those of users without an
+    account, by user id."""
 
     def __init__(
         self,
@@ -78,9 +79,11 @@ class Profiles:
         *,
         member_updates: MemberUpdates | None = None,
         remote: RemoteProfiles | None = None,
+        given: Mapping[str, dict[str, Any]] | None = None,
         cache_size: int = 5000,
     ) -> None:
         self._database = database
+        self._given = given or {}
         self._tasks = tasks
         self._appservices = appservices
         self._server_name = server_name
@@ -115,7 +118,7 @@ class Profiles:
             async with self._database.read() as tx:
                 user = await users.user_of(tx, user_id)
             is_sender = any(appservice.sender == user_id for appservice in self._appservices.all)
-            if user is None and not is_sender:
+            if user is None and not is_sender and user_id not in self._given:
                 if may_ask and await self.unknown.user(user_id):
                     return await self.local(user_id, field, may_ask=False)
                 raise NotFound("There is no such user")
@@ -129,7 +132,7 @@ class Profiles:
         return {name: profile[name] for name in _IN_ROOMS if name in profile}
 
     async def _profile(self, user_id: str) -> dict[str, Any]:
-        known = self._known.get(user_id)
+        known = self._given.get(user_id) or self._known.get(user_id)
         if known is None:
             changes = self._changes
             async with self._database.read() as tx:

@@ -137,9 +137,13 @@ def state_events(new: NewRoom, alias: str | None) -> list[tuple[str, str, dict[s
     if new.name is not None:
         events.append(("m.room.name", "", {"name": new.name}))
     if new.topic is not None:
-        text = [{"body": new.topic, "mimetype": "text/plain"}]
-        events.append(("m.room.topic", "", {"topic": new.topic, "m.topic": {"m.text": text}}))
+        events.append(("m.room.topic", "", topic_content(new.topic)))
     return events
+
+
+def topic_content(topic: str) -> dict[str, Any]:
+    """The content of m.room.topic."""
+    return {"topic": topic, "m.topic": {"m.text": [{"body": topic, "mimetype": "text/plain"}]}}
 
 
 def _get(body: Mapping[str, Any], name: str, kind: type) -> Any:

@@ -136,6 +136,22 @@ async def test_orders_are_done_where_no_server_runs(server: Homeserver, new_user
     assert "\x1b" not in await hearth(server, "reports", "--limit", "5")
 
 
+async def test_users_are_told_something_whether_the_server_runs_or_not(server: Homeserver, new_user: NewUser) -> None:
+    alice = await new_user(server, "alice")
+    assert await hearth(server, "user", "notify", "alice", "one") == "Told alice.\n"
+    await hearth(server, "user", "notify", alice.user_id, stdin="two\n")
+    await server.stop()
+    assert await hearth_json(server, "user", "notify", "--all", "three") == {"told": 1, "failed": {}}
+    await server.start()
+    await hearth(server, "user", "notify", "--all", "--after", "@a:a", stdin="four\n")
+    (room_id,) = await alice.sync_until(lambda answer: answer.get("rooms", {}).get("invite"))
+    await alice.join(room_id)
+    await alice.wait_for_text(room_id, "four")
+    assert alice.texts(room_id) == ["one", "two", "three", "four"]
+    for arguments in ((), ("--all", "alice", "hello"), ("nobody", "hello")):
+        assert await hearth(server, "user", "notify", *arguments, status=1)
+
+
 async def test_only_who_has_the_signing_key_gives_orders(start_server: StartServer) -> None:
     server = await start_server("alone")
     body = {"order": "user list", "arguments": {}, "at": 0, "nonce": "n"}

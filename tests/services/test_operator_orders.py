@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from homeserver.config.account_sections import Registration
 from homeserver.errors import Forbidden, InvalidParam, MatrixError, MissingParam, NotFound, Unrecognized, WeakPassword
 from homeserver.services.operator_orders import OperatorOrders
 from tests.client_api.whole_site import PASSWORD, WholeSite, user, whole_site
@@ -82,6 +84,32 @@ async def test_reports_are_read_in_pages(orders: OperatorOrders, site: WholeSite
     assert (newest["reason"], older["reason"]) == ("two", "one")
 
 
+async def test_one_user_is_told_something(orders: OperatorOrders, site: WholeSite) -> None:
+    await site.register("alice")
+    event_id = (await orders.perform("user notify", {"user": "alice", "text": "hello"}))["event_id"]
+    (room_id,) = (await site.ok("GET", "/sync"))["rooms"]["invite"]
+    await site.ok("POST", f"/join/{quote(room_id)}", {})
+    event = await site.ok("GET", f"/rooms/{quote(room_id)}/event/{quote(event_id)}")
+    assert event["content"] == {"msgtype": "m.text", "body": "hello"}
+
+
+async def test_all_people_are_told_in_steps(database_url: str, tmp_path: Path) -> None:
+    registration = Registration(enabled=True, requires_token=False, allow_guests=True)
+    async with whole_site(database_url, tmp_path, registration=registration) as site:
+        for name in ("alice", "bob", "carol"):
+            await site.register(name)
+        await site.ok("POST", "/register?kind=guest", {}, by=None)
+        await site.server.operator.perform("user deactivate", {"user": "carol"})
+        steps: list[dict[str, Any]] = [{"told": 0, "failed": {}, "last": None}]
+        while steps[-1]["last"] is not None or len(steps) == 1:
+            arguments = {"text": "hello", "limit": 2, "after": steps[-1]["last"]}
+            steps.append(await site.server.operator.perform("user notify-all", arguments))
+        assert (sum(step["told"] for step in steps), len(steps)) == (2, 4)
+        assert not any(step["failed"] for step in steps)
+        for name in ("alice", "bob"):
+            assert len((await site.ok("GET", "/sync", by=name))["rooms"]["invite"]) == 1
+
+
 @pytest.mark.parametrize(
     ("order", "arguments", "refusal"),
     [
@@ -97,6 +125,9 @@ async def test_reports_are_read_in_pages(orders: OperatorOrders, site: WholeSite
         ("user admin", {"user": "nobody"}, NotFound),
         ("user deactivate", {"user": "nobody"}, NotFound),
         ("user show", {"user": "nobody"}, NotFound),
+        ("user notify", {"user": "nobody", "text": "hello"}, NotFound),
+        ("user notify", {"user": "alice", "text": ""}, MissingParam),
+        ("user notify-all", {}, MissingParam),
         ("user reset-password", {"user": "alice"}, MissingParam),
         ("user reset-password", {"user": "alice", "password": "x"}, WeakPassword),
         ("user reset-password", {"user": "nobody", "password": PASSWORD}, NotFound),
