@@ -158,19 +158,7 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
         database, heads, events, state, persist, outside.signatures, outliers, fetch, reading.access, policy
     )
     complete = CompleteRoom(heads, events, state, outliers, members, redactions, **own)
-    remote: RemoteRooms = NoRemoteRooms()
-    if base.config.federation.enabled:
-        remote = RemoteJoin(
-            database,
-            outside.client,
-            heads,
-            imports,
-            outliers,
-            outside.signatures,
-            receive,
-            **signing,
-            faster_joins=base.config.federation.faster_joins,
-        )
+    remote = _remote_rooms(base, outside, heads, imports, outliers, receive)
     rooms = base.config.rooms
     policy = RoomPolicy(rooms.creation, rooms.publication, rooms.encryption_default)
     directory = Directory(database, events, heads, send_event, remote, **own, policy=policy)
@@ -218,6 +206,32 @@ def build_writing(base: Foundation, outside: Outside, reading: RoomReading, prof
         directory,
         membership,
         create_room,
+    )
+
+
+def _remote_rooms(
+    base: Foundation,
+    outside: Outside,
+    heads: RoomHeads,
+    imports: ImportRoom,
+    outliers: Outliers,
+    receive: ReceivePdu,
+) -> RemoteRooms:
+    if not base.config.federation.enabled:
+        return NoRemoteRooms()
+    return RemoteJoin(
+        base.database,
+        outside.client,
+        heads,
+        imports,
+        outliers,
+        outside.signatures,
+        receive,
+        server_name=base.server_name,
+        signing_key=base.signing_key,
+        clock=base.clock,
+        randomness=base.randomness,
+        faster_joins=base.config.federation.faster_joins,
     )
 
 
