@@ -110,6 +110,15 @@ class Events:
                 found[stored.event_id] = stored
         return found
 
+    async def which_are_stored(self, event_ids: Iterable[str]) -> set[str]:
+        """Those of the ids whose events this server has, whatever became of them; none is read for that."""
+        wanted = set(event_ids)
+        found = {event_id for event_id in wanted if self.cached(event_id) is not None}
+        if missing := wanted - found:
+            async with self._database.read() as read:
+                found |= (await storage_events.existing(read, missing)).keys()
+        return found
+
     async def get_many_by_nid(self, nids: Iterable[int], tx: Read | None = None) -> dict[int, StoredEvent]:
         """As `get_many`, by the integer ids."""
         wanted = list(nids)

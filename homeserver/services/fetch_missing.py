@@ -118,7 +118,7 @@ class FetchMissing:
         return state
 
     async def _lacking(self, event_ids: Collection[str]) -> list[str]:
-        found = await self._events.get_many(event_ids)
+        found = await self._events.which_are_stored(event_ids)
         return [event_id for event_id in dict.fromkeys(event_ids) if event_id not in found]
 
     async def _single(self, origin: str, event_ids: Sequence[str]) -> list[Any]:

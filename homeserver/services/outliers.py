@@ -13,7 +13,7 @@ from homeserver.services.event_signatures import EventSignatures
 from homeserver.services.events import Events
 from homeserver.services.import_room import ImportRoom
 from homeserver.services.persist_event import authorising_first
-from homeserver.services.received_events import parse, verify
+from homeserver.services.received_events import Received, parse, verify
 from homeserver.services.room_heads import RoomHeads
 from storage.database import Database, Read, Write
 
@@ -56,7 +56,8 @@ class Outliers:
         What is authorised by events that nobody sent is left out, and so is what is neither `wanted` nor authorises,
         be it through others, what is. `told_by`: as in `EventSignatures.failures`.
         """
-        new, rejected = await self.judge(await self.check(room_id, version, pdus, wanted, told_by))
+        received = await self.check(room_id, version, pdus, wanted, told_by)
+        new, rejected = await self.judge(received.events)
         if not new:
             return
 
@@ -74,17 +75,18 @@ class Outliers:
         pdus: Sequence[object],
         wanted: Collection[str] | None = None,
         told_by: str | None = None,
-    ) -> list[Event]:
-        """Steps 1 to 3 for those of the PDUs that are not stored yet; what fails, or nobody asked for, is left out."""
+    ) -> Received:
+        """Steps 1 to 3 for those of the PDUs that are not stored yet; of what fails, or nobody asked for, only the ids
+        are in it."""
         received = parse(pdus, version, room_id)
         if wanted is not None:
             received.events = _chain_of(wanted, received.events)
-        known = await self._events.get_many([event.event_id for event in received.events])
+        known = await self._events.which_are_stored(event.event_id for event in received.events)
         received.events = [event for event in received.events if event.event_id not in known]
         received = await verify(received, self._signatures, told_by)
         for event_id, reason in received.dropped:
             log.info("dropped event %s of %s: %s", event_id, room_id, reason)
-        return received.events
+        return received
 
     async def known(self, event_ids: Sequence[str]) -> dict[str, Event]:
         """Those of the events that are stored and not rejected."""

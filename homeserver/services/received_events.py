@@ -18,10 +18,12 @@ from homeserver.services.event_signatures import EventSignatures
 class Received:
     """Events that passed, in the order in which they came; of the others (event id where known, reason).
 
-    `signed`: event id → what its signatures are made over.
+    `ids`: the event id of each PDU that is an event of the room, None for the others; `signed`: event id → what its
+    signatures are made over.
     """
 
     events: list[Event] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)
     signed: dict[str, bytes] = field(default_factory=dict)
     dropped: list[tuple[str | None, str]] = field(default_factory=list)
 
@@ -38,15 +40,22 @@ def parse(pdus: Iterable[object], version: RoomVersion, room_id: str) -> Receive
             event = Event.from_pdu(checked, version, event_id_of(checked, version, signed))
         except (InvalidEvent, CanonicalJSONError) as error:
             received.dropped.append((None, f"step 1: {error}"))
+            received.ids.append(None)
             continue
+        event_id = event.event_id
         if event.room_id != room_id:
-            received.dropped.append((event.event_id, "step 1: it is of another room"))
-        elif event.event_id in event.prev_events or event.event_id in event.auth_events:
-            received.dropped.append((event.event_id, "step 1: it cites itself"))
-        elif event.event_id not in seen:
-            seen.add(event.event_id)
+            received.dropped.append((event_id, "step 1: it is of another room"))
+            received.ids.append(None)
+            continue
+        if event_id in event.prev_events or event_id in event.auth_events:
+            received.dropped.append((event_id, "step 1: it cites itself"))
+            received.ids.append(None)
+            continue
+        received.ids.append(event_id)
+        if event_id not in seen:
+            seen.add(event_id)
             received.events.append(event)
-            received.signed[event.event_id] = signed
+            received.signed[event_id] = signed
     return received
 
 

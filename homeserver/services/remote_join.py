@@ -286,10 +286,10 @@ class RemoteJoin:
         """Checks what the resident server answered and writes it: the state, what authorises it, and the join."""
         version = join.room_version
         pdus = [*joined.auth_chain, *joined.state]
-        new = await self._outliers.check(join.room_id, version, pdus, told_by=server)
-        judged, rejected = await self._outliers.judge(new)
+        received = await self._outliers.check(join.room_id, version, pdus, told_by=server)
+        judged, rejected = await self._outliers.judge(received.events)
         events = {event.event_id: event for event in judged}
-        state = await self._state_of(joined, version, events)
+        state = await self._known_or_new(received.ids[len(joined.auth_chain) :], events)
         _check_create(server, state, version)
         allowed = {event.key: event for event in state if event.event_id not in rejected}
         servers = None
@@ -342,16 +342,11 @@ class RemoteJoin:
         members = {event.key: event for event in cited if event.type == MEMBER and event.event_id not in rejected}
         return {**members, **state}
 
-    async def _state_of(self, joined: JoinedRoom, version: RoomVersion, new: Mapping[str, Event]) -> list[Event]:
-        """The events of `joined.state` that passed, new or known from before."""
-        ids = []
-        for pdu in joined.state:
-            try:
-                ids.append(Event.from_pdu(check_pdu(pdu, version), version).event_id)
-            except (InvalidEvent, CanonicalJSONError):
-                continue
-        found = await self._outliers.known([event_id for event_id in ids if event_id not in new])
-        return [event for event_id in ids if (event := new.get(event_id) or found.get(event_id)) is not None]
+    async def _known_or_new(self, ids: Sequence[str | None], new: Mapping[str, Event]) -> list[Event]:
+        """Those of the events that passed now or before; `ids` has None for what is no event."""
+        wanted = [event_id for event_id in ids if event_id is not None]
+        found = await self._outliers.known([event_id for event_id in wanted if event_id not in new])
+        return [event for event_id in wanted if (event := new.get(event_id) or found.get(event_id)) is not None]
 
     async def _draft(self, tx: Write, room_id: str, version: RoomVersion, state: Mapping[Any, Event]) -> HeadDraft:
         draft = await self._heads.draft(tx, room_id)

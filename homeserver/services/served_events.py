@@ -57,17 +57,19 @@ class ServedEvents:
 
     async def state(self, origin: str, room_id: str, event_id: str) -> bytes:
         """The state before an event, and what authorises it."""
-        state, chain = await self._state_before(origin, room_id, event_id)
-        found = await self._events.get_many({*state, *chain})
+        state = await self._state_before(origin, room_id, event_id)
+        found = await self._events.get_many(state)
+        cited = {auth_id for stored in found.values() for auth_id in auth_events_of(stored.event)}
+        chain = await self._events.get_many(sorted(await self._chains.chain_of(cited)))
         return b'{"auth_chain":%b,"pdus":%b}' % (
-            pdu_array([found[i] for i in chain if i in found]),
+            pdu_array(chain.values()),
             pdu_array([found[i] for i in state if i in found]),
         )
 
     async def state_ids(self, origin: str, room_id: str, event_id: str) -> dict[str, Any]:
-        """As `state`, by ids."""
-        state, chain = await self._state_before(origin, room_id, event_id)
-        return {"auth_chain_ids": list(chain), "pdu_ids": list(state)}
+        """As `state`, by ids; all of the state counts as what authorises others, so that none of it has to be read."""
+        state = await self._state_before(origin, room_id, event_id)
+        return {"auth_chain_ids": sorted(await self._chains.chain_of(state)), "pdu_ids": state}
 
     async def auth_chain(self, origin: str, room_id: str, event_id: str) -> bytes:
         """What authorises an event."""
@@ -140,14 +142,13 @@ class ServedEvents:
 
     # ---
 
-    async def _state_before(self, origin: str, room_id: str, event_id: str) -> tuple[list[str], list[str]]:
+    async def _state_before(self, origin: str, room_id: str, event_id: str) -> list[str]:
         stored = await self._in_room(origin, room_id, event_id)
         await self._require_members(room_id)
         state = await self._state.before(stored)
         if state is None:
             raise NotFound("The state before this event is not known here")
-        ids = list(state.values())
-        return ids, sorted(await self._chains.chain_of(ids))
+        return list(state.values())
 
     async def _require_shared(self, origin: str, room_id: str, asked: Iterable[StoredEvent]) -> RoomHead:
         """The head of a room that the server is in, or was in until after the events that it asks for.

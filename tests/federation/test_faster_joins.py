@@ -9,8 +9,10 @@ from sqlalchemy import select
 
 from federation.outbound.failures import FederationError
 from federation.outbound.transport import Answer
+from homeserver.app.media import build_media
 from homeserver.core.room_versions import ROOM_VERSIONS
 from homeserver.errors import MatrixError, NotFound
+from homeserver.services.long_texts import LongTextReader
 from homeserver.services.search_index import SearchIndex
 from storage import partial_rooms, user_directory
 from storage.database import Write
@@ -227,7 +229,8 @@ async def test_members_are_found_by_name_though_the_process_died_that_learned_of
     def index() -> SearchIndex:
         """As of a process that has just started."""
         base = hs2.base
-        return SearchIndex(base.database, hs2.reading.events, base.clock, base.tasks, server_name="hs2")
+        texts = LongTextReader(build_media(base, hs2.outside).reader)
+        return SearchIndex(base.database, hs2.reading.events, texts, base.clock, base.tasks, server_name="hs2")
 
     room_id = await hs1.create_room("alice")
     await hs1.join("ann", room_id)
