@@ -118,12 +118,16 @@ class ServerNotices:
         """All of it in one write, so that nobody sees a room with nothing in it."""
         profile = await self._profiles.member_fields(self._sender)
         invite = await self._membership.invite_content(user_id, {})
+        known = await self._known_room(user_id)
+        head = None if known is None else await self._heads.get(known)
 
         async def operation(tx: Write) -> str:
+            if await storage.room_of(tx, user_id) != known:
+                raise AnotherRoom  # which is not locked, so that others may be writing to it
             done = await self._idempotency.recorded(tx, scope)
             if done is not None:
                 return str(done)
-            room = await self._room(tx, user_id, profile)
+            room = await self._room(tx, user_id, known, profile)
             await self._decorate(tx, room, profile)
             if not room.is_joined(user_id) and not room.is_invited(user_id):
                 await self._put_state(tx, room, MEMBER, invite, user_id)
@@ -133,22 +137,18 @@ class ServerNotices:
             self._idempotency.record(tx, scope, event_id)
             return event_id
 
-        return await self._database.write(operation, rooms=await self._prepared(user_id))
+        return await self._database.write(operation, rooms=() if head is None else (head.room_nid,))
 
-    async def _prepared(self, user_id: str) -> tuple[int, ...]:
-        """The room that the user has already, to be locked; it gets its tag back where the user took it away."""
+    async def _known_room(self, user_id: str) -> str | None:
+        """The room that the user has already; it gets its tag back where the user took it away."""
         async with self._database.read() as tx:
             room_id = await storage.room_of(tx, user_id)
-        if room_id is None:
-            return ()
-        if TAG not in await self._account_data.tags(user_id, room_id):
+        if room_id is not None and TAG not in await self._account_data.tags(user_id, room_id):
             await self._account_data.put_tag(user_id, room_id, TAG, {})
-        head = await self._heads.get(room_id)
-        return () if head is None else (head.room_nid,)
+        return room_id
 
-    async def _room(self, tx: Write, user_id: str, profile: Mapping[str, Any]) -> HeadDraft:
+    async def _room(self, tx: Write, user_id: str, known: str | None, profile: Mapping[str, Any]) -> HeadDraft:
         """The user's room: a new one where there is none, or one of which another user was the sender."""
-        known = await storage.room_of(tx, user_id)
         room = None if known is None else await self._heads.draft(tx, known)
         if room is not None and room.is_joined(self._sender):
             return room
