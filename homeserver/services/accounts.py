@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Container
 from typing import Any, Protocol
 
-from homeserver.core.identifiers import MAX_IDENTIFIER_BYTES, is_valid_new_localpart, is_valid_user_id
+from homeserver.core.identifiers import MAX_IDENTIFIER_BYTES, is_valid_new_localpart, is_valid_user_id, localpart_of
 from homeserver.errors import Exclusive, Forbidden, InvalidParam, InvalidUsername, NotFound, UserInUse
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.random import Randomness
@@ -118,37 +118,16 @@ class Accounts:
         appservice: Appservice | None = None,
         display_name: str | None = None,
         within: Callable[[Write], Awaitable[None]] | None = None,
+        is_waited_for: bool = False,
     ) -> tuple[str, Login | None]:
         """Make an account and, with a `wish`, its first device. `within` runs in the same write, first.
 
-        Raises UserInUse.
+        People are called what stands before the colon of their id, where there is no `display_name`. `is_waited_for`:
+        come back only when they are in the rooms that are for everybody. Raises UserInUse.
         """
-        login = await self._make(
-            user_id,
-            password,
-            wish=wish,
-            is_admin=is_admin,
-            is_guest=is_guest,
-            appservice=appservice,
-            display_name=display_name,
-            within=within,
-        )
-        if self.arrivals is not None and self._tasks is not None and not is_guest and appservice is None:
-            self._tasks.start(f"{user_id} arrives", self.arrivals.welcome(user_id))
-        return user_id, login
-
-    async def _make(
-        self,
-        user_id: str,
-        password: str | None,
-        *,
-        wish: DeviceWish | None = None,
-        is_admin: bool = False,
-        is_guest: bool = False,
-        appservice: Appservice | None = None,
-        display_name: str | None = None,
-        within: Callable[[Write], Awaitable[None]] | None = None,
-    ) -> Login | None:
+        is_person = not is_guest and appservice is None
+        if display_name is None and is_person:
+            display_name = localpart_of(user_id)
         self._refuse_reserved(user_id)
         password_hash = None if password is None else await self._passwords.hash(password)
 
@@ -169,9 +148,16 @@ class Accounts:
             return None if wish is None else await self._logins.issue(tx, user_id, wish, is_new_user=True)
 
         try:
-            return await self._database.write(operation)
+            login = await self._database.write(operation)
         except UserExists:
             raise UserInUse from None
+        if self.arrivals is not None and is_person:
+            welcome = self.arrivals.welcome(user_id)
+            if is_waited_for or self._tasks is None:
+                await welcome
+            else:
+                self._tasks.start(f"{user_id} arrives", welcome)
+        return user_id, login
 
     # --- changing
 
@@ -270,9 +256,7 @@ class Accounts:
         """
         user_id = self.user_id_for(localpart)
         self._passwords.require_strong(password)
-        await self._make(user_id, password, is_admin=is_admin)
-        if self.arrivals is not None:
-            await self.arrivals.welcome(user_id)
+        await self.make(user_id, password, is_admin=is_admin, is_waited_for=True)
         return user_id
 
     async def put_locked(self, user_id: str, locked: bool) -> None:

@@ -60,13 +60,13 @@ async def test_open_rooms_need_not_be_listed(site: WholeSite, kind: str, content
     room_id = await site.room(preset="private_chat")
     assert await found(site, "alice") == []
     await site.ok("PUT", f"/rooms/{quote(room_id)}/state/{kind}", content)
-    assert await found(site, "alice") == [(user("alice"), None)]
+    assert await found(site, "alice") == [(user("alice"), "alice")]
 
 
 async def test_people_who_share_a_private_room_find_each_other_and_nobody_else_does(site: WholeSite) -> None:
     room_id = await site.room(preset="private_chat", invite=[user("bob")])
     await site.ok("POST", f"/join/{quote(room_id)}", {}, by="bob")
-    assert await found(site, "alice", by="bob") == [(user("alice"), None)]
+    assert await found(site, "alice", by="bob") == [(user("alice"), "alice")]
     assert await found(site, "alice") == []
     await site.ok("POST", f"/rooms/{quote(room_id)}/leave", {}, by="bob")
     assert await found(site, "alice", by="bob") == []
