@@ -177,7 +177,7 @@ async def conversation(alice: Device, bob: Device, bob_phone: Device) -> None:
     await until("the reaction is gone", lambda: not mine.find("hello").content.content.reactions)
     await mine.timeline.create_poll("Tea?", ["yes", "no"], 1, sdk.PollKind.DISCLOSED)
     # Once, on a busy machine, a vote did not show at the poll's maker, maybe as the poll was but an echo there.
-    await until("the poll is back", lambda: mine.find("Tea?").event_or_transaction_id.is_EVENT_ID())
+    await until("the poll is back", lambda: (p := mine.find("Tea?")) and p.event_or_transaction_id.is_EVENT_ID())
     poll = await yours.receive("Tea?")
     await yours.timeline.send_poll_response(event_id(poll), [poll.content.content.kind.answers[0].id])
     await until("the vote", lambda: any(mine.find("Tea?").content.content.kind.votes.values()))
