@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := $(BIN)/python -m compileall -q homeserver storage federation client_api schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test clients check conformance format bench generate lock clean
+.PHONY: help setup run test clients check conformance format bench generate migration lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: $(VENV)/.ready-run ## measure Hearth and Synapse side by side (PRESET=smo
 
 generate: $(VENV)/.ready-dev ## write the generated files: config.example.yaml, docs/endpoints.md, the map in docs/ARCHITECTURE.md
 	$(BIN)/python -m tools.generate
+
+migration: $(VENV)/.ready-dev ## write the next migration from storage/tables (MESSAGE="What it brings"); read it before you use it
+	$(BIN)/python -m tools.new_migration "$(MESSAGE)"
 
 lock: $(VENV)/.ready-dev ## pin the newest versions that pyproject.toml allows, in requirements.lock and requirements-dev.lock
 	tools/lock

@@ -2,7 +2,19 @@
 
 from alembic import context
 
+from storage.dialect import is_full_text
 from storage.tables import metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, transactional_ddl=False)
+
+def _is_ours(_: object, name: str | None, *__: object) -> bool:
+    """Indexes of words are made by hand, and have tables of their own on SQLite."""
+    return name is None or not is_full_text(name)
+
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transactional_ddl=False,
+    include_object=_is_ours,
+)
 context.run_migrations()

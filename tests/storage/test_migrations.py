@@ -41,6 +41,19 @@ async def test_a_new_database_gets_the_same_tables_without_the_scripts(empty_dat
     await engine.close()
 
 
+async def test_a_database_of_the_first_tables_keeps_its_rows(empty_database_url: str) -> None:
+    engine = Engine(empty_database_url, readers=1)
+    async with engine.connect() as connection:
+        await connection.run_sync(lambda c: upgrade(c, "0001"))
+        users = "INSERT INTO users VALUES ('@alice:x', NULL, 1, true, false, NULL, false, false, false, false)"
+        await connection.exec_driver_sql(users)
+    await bring_up_to_date(engine)
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+        assert (await connection.execute(text("SELECT user_id FROM users"))).scalar_one() == "@alice:x"
+    await engine.close()
+
+
 async def test_bringing_up_to_date_twice_changes_nothing(empty_database_url: str) -> None:
     engine = Engine(empty_database_url, readers=1)
     await bring_up_to_date(engine)

@@ -443,12 +443,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_network_rooms_room_nid"), "network_rooms", ["room_nid"], unique=False)
     op.create_table(
-        "notice_rooms",
-        sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column("room_id", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_notice_rooms")),
-    )
-    op.create_table(
         "one_time_keys",
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=False),
@@ -641,7 +635,6 @@ def upgrade() -> None:
         sa.Column("joined_count", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("invited_count", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("notify_seq", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("taken_over_at", sa.BigInteger(), autoincrement=False, nullable=True),
         sa.Column("is_public", sa.Boolean(), nullable=False),
         sa.Column("partial_state", sa.Boolean(), nullable=False),
         sa.Column("is_blocked", sa.Boolean(), nullable=False),
