@@ -1,4 +1,4 @@
-"""Writes the script that takes the tables of the newest migration to those in storage/tables; read it before you use it.
+"""Writes the script that takes the tables of the newest migration to those in storage/tables. Read it before it is used.
 
     python -m tools.new_migration "Rooms of notices"
 """
