@@ -1,6 +1,6 @@
-"""Writes the script that takes the tables of the newest migration to those in storage/tables. Read it before it is used.
+"""Writes the script that takes the tables of the newest migration to those in storage/tables.
 
-    python -m tools.new_migration "Rooms of notices"
+    python -m tools.new_migration "Rooms of notices"      # or make migration; read the script before you use it
 """
 
 import subprocess
