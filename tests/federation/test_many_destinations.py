@@ -26,16 +26,15 @@ async def test_a_message_to_a_hundred_servers_is_signed_and_serialised_once(
     head = await hs1.reading.heads.get(room_id)
     assert head is not None
 
+    async def routed() -> bool:
+        return hs1.sender._routed >= hs1.base.database.position and not hs1.sender._reread
+
     async def fill(tx: Any) -> None:
         for number in range(SERVERS):
             tx.insert(room_hosts, room_nid=head.room_nid, server_name=f"other{number}", joined_count=1)
 
+    await until(routed)  # what the room was made of is for nobody else
     await hs1.base.database.write(fill)
-
-    async def routed() -> bool:
-        return hs1.sender._routed >= hs1.base.database.position and not hs1.sender._reread
-
-    await until(routed)  # what the room was made of: its servers are looked up for it
     hs1.sender._hosts.clear()
 
     async def take(sent: Sent) -> Answer | None:
