@@ -212,7 +212,6 @@ class Server:
             ServerNoticeHandlers(self.notices),
             *self.relations.client_handlers,
             *self.features.handlers,
-            *self.relations.client_handlers,
             LoginHandlers(
                 accounts.accounts,
                 accounts.registration,

@@ -31,7 +31,6 @@ class Received:
 def parse(pdus: Iterable[object], version: RoomVersion, room_id: str) -> Received:
     """Step 1: events of the room in the format of its version; each once."""
     received = Received()
-    seen: set[str] = set()
     for pdu in pdus:
         try:
             checked = check_pdu(pdu, version)
@@ -42,18 +41,15 @@ def parse(pdus: Iterable[object], version: RoomVersion, room_id: str) -> Receive
             received.dropped.append((None, f"step 1: {error}"))
             received.ids.append(None)
             continue
-        event_id = event.event_id
+        event_id, refusal = event.event_id, None
         if event.room_id != room_id:
-            received.dropped.append((event_id, "step 1: it is of another room"))
-            received.ids.append(None)
-            continue
-        if event_id in event.prev_events or event_id in event.auth_events:
-            received.dropped.append((event_id, "step 1: it cites itself"))
-            received.ids.append(None)
-            continue
-        received.ids.append(event_id)
-        if event_id not in seen:
-            seen.add(event_id)
+            refusal = "it is of another room"
+        elif event_id in event.prev_events or event_id in event.auth_events:
+            refusal = "it cites itself"
+        received.ids.append(event_id if refusal is None else None)
+        if refusal is not None:
+            received.dropped.append((event_id, f"step 1: {refusal}"))
+        elif event_id not in received.signed:
             received.events.append(event)
             received.signed[event_id] = signed
     return received
