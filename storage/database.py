@@ -9,18 +9,16 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Executable, Row, Table, select
-from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from homeserver.runtime.bus import Bus, Hint
 from homeserver.runtime.telemetry import add_db_ms
-from storage.dialect import Engine, Plan, is_transient
+from storage.dialect import Change, Engine, Plan, is_transient
 from storage.migrate import bring_up_to_date
 from storage.streams import Stream
 from storage.tables import id_blocks, rooms, stream_position
@@ -36,14 +34,16 @@ _ID_BLOCK = 1 << 32
 _BATCH_LIMIT = 200
 
 
-@contextmanager
-def _counted() -> Iterator[None]:
-    """Count the time until the end of the block as the database's, for the log of the request."""
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        add_db_ms((time.perf_counter() - start) * 1000)
+class _Counted:
+    """Counts the time until the end of the block as the database's, for the log of the request."""
+
+    __slots__ = ("_start",)
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        add_db_ms((time.perf_counter() - self._start) * 1000)
 
 
 class Position:
@@ -70,7 +70,7 @@ class Read:
 
     async def fetch_all(self, statement: Executable) -> Sequence[AnyRow]:
         """Every row."""
-        with _counted():
+        with _Counted():
             return (await (await self._connected()).execute(statement)).fetchall()
 
     async def fetch_one(self, statement: Executable) -> AnyRow | None:
@@ -87,31 +87,6 @@ class Read:
         return self._connection
 
 
-@dataclass(slots=True)
-class _Deferred:
-    """Rows of one shape for one table."""
-
-    table: Table
-    shape: tuple[Any, ...]
-    sql: str
-    order: tuple[str, ...]
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """What one operation of a batch did, and wants to be done."""
-
-    has_savepoint: bool = False
-    deferred: list[_Deferred] = field(default_factory=list)
-    last_of_table: dict[str, _Deferred] = field(default_factory=dict)
-    hints: list[tuple[Stream, Position, tuple[str, ...], Any]] = field(default_factory=list)
-    positions: list[Position] = field(default_factory=list)
-    after_commit: list[Callable[[], None]] = field(default_factory=list)
-    on_undo: list[Callable[[], None]] = field(default_factory=list)
-    before_commit: "dict[str, Callable[[Write], None]]" = field(default_factory=dict)
-
-
 class Write(Read):
     """What one operation of a batch may do.
 
@@ -120,10 +95,16 @@ class Write(Read):
     raises, both are undone and the rest of the batch goes on.
     """
 
-    def __init__(self, database: "Database", batch: "_Batch", outcome: _Outcome) -> None:
+    def __init__(self, database: "Database", batch: "_Batch") -> None:
         super().__init__(database)
         self._batch = batch
-        self._outcome = outcome
+        self._has_savepoint = False
+        self.changes: list[tuple[Change, dict[str, Any]]] = []
+        self.hints: list[tuple[Stream, Position, tuple[str, ...], Any]] = []
+        self.positions: list[Position] = []
+        self.to_install: list[Callable[[], None]] = []
+        self._on_undo: list[Callable[[], None]] = []
+        self.to_summarise: dict[str, Callable[[Write], None]] = {}
 
     @property
     def batch(self) -> dict[str, Any]:
@@ -145,69 +126,79 @@ class Write(Read):
     async def execute(self, statement: Executable) -> int:
         """Run a statement now; returns how many rows it changed."""
         connection = await self._batch.begin()
-        if not self._outcome.has_savepoint:
+        if not self._has_savepoint:
             await connection.exec_driver_sql("SAVEPOINT operation")
-            self._outcome.has_savepoint = True
-        with _counted():
+            self._has_savepoint = True
+        with _Counted():
             result = await connection.execute(statement)
         return int(result.rowcount)
 
     def insert(self, table: Table, **row: Any) -> None:
         """Put off: a new row."""
-        self._put(table, row, upsert=False)
+        change = self._database.engine.change(table, "insert", tuple(row))
+        row.update(change.defaults)
+        self.changes.append((change, row))
 
     def upsert(self, table: Table, **row: Any) -> None:
         """Put off: a new row, or these columns of the row that has the same primary key."""
-        self._put(table, row, upsert=True)
+        self.changes.append((self._database.engine.change(table, "upsert", tuple(row)), row))
 
     def update(self, table: Table, key: dict[str, Any], **values: Any) -> None:
         """Put off: change the rows whose columns equal `key`."""
-        self._later(table, ("update", tuple(values), tuple(key)), values | _as_keys(key))
+        change = self._database.engine.change(table, "update", tuple(values), tuple(key))
+        self.changes.append((change, values | _as_keys(key)))
 
     def delete(self, table: Table, **key: Any) -> None:
         """Put off: remove the rows whose columns equal `key`. Changes of one table happen in the order of the calls."""
-        self._later(table, ("delete", (), tuple(key)), _as_keys(key))
+        change = self._database.engine.change(table, "delete", (), tuple(key))
+        self.changes.append((change, _as_keys(key)))
 
     def position(self, stream: Stream, *keys: str, payload: Any = None) -> Position:
         """The next place in the log, for the rows of one fact; `keys` and `payload` go into the hint of the commit."""
         position = Position(backwards=False)
-        self._outcome.positions.append(position)
-        self._outcome.hints.append((stream, position, keys, payload))
+        self.positions.append(position)
+        self.hints.append((stream, position, keys, payload))
         return position
 
     def backwards_position(self) -> Position:
         """The next place before the log's beginning, for history that arrives late. Nobody is told."""
         position = Position(backwards=True)
-        self._outcome.positions.append(position)
+        self.positions.append(position)
         return position
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Have `callback` called after the commit, before anybody is told or answered."""
-        self._outcome.after_commit.append(callback)
+        self.to_install.append(callback)
 
     def on_undo(self, callback: Callable[[], None]) -> None:
         """Have `callback` called if this operation alone is undone: what it left in `batch` has to go. Latest first."""
-        self._outcome.on_undo.append(callback)
+        self._on_undo.append(callback)
 
     def before_commit(self, name: str, callback: "Callable[[Write], None]") -> None:
         """Have `callback` write what the batch as a whole needs to be written, once for each `name` and batch."""
-        self._outcome.before_commit[name] = callback
+        self.to_summarise[name] = callback
 
-    def _put(self, table: Table, row: dict[str, Any], *, upsert: bool) -> None:
-        if not upsert:
-            row = row | _missing_defaults(table, tuple(row))
-        columns = tuple(row)
-        self._later(table, ("upsert" if upsert else "insert", columns), row)
+    # --- for the batch
 
-    def _later(self, table: Table, shape: tuple[Any, ...], row: dict[str, Any]) -> None:
-        """Join the rows of the same shape, unless something else was done to the table since."""
-        outcome = self._outcome
-        last = outcome.last_of_table.get(table.name)
-        if last is None or last.shape != shape:
-            sql, order = self._database.engine.statement(table, *shape)
-            last = outcome.last_of_table[table.name] = _Deferred(table, shape, sql, order)
-            outcome.deferred.append(last)
-        last.rows.append(row)
+    async def release(self, connection: Any) -> None:
+        """What was executed stays, for the operations after this one to see."""
+        if self._has_savepoint:
+            await connection.exec_driver_sql("RELEASE SAVEPOINT operation")
+
+    async def undo(self, connection: Any) -> None:
+        """Nothing stays of what was done."""
+        for callback in reversed(self._on_undo):
+            callback()
+        if self._has_savepoint:
+            await connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
+            await connection.exec_driver_sql("RELEASE SAVEPOINT operation")
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Forget what is to be called, which refers to this operation in its turn."""
+        self._on_undo.clear()
+        self.to_install.clear()
+        self.to_summarise.clear()
 
     async def _connected(self) -> Any:
         return await self._batch.reading()
@@ -217,13 +208,8 @@ def _as_keys(key: dict[str, Any]) -> dict[str, Any]:
     return {f"key_{name}": value for name, value in key.items()}
 
 
-@cache
-def _missing_defaults(table: Table, columns: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        column.name: column.default.arg
-        for column in table.columns
-        if isinstance(column.default, ScalarElementColumnDefault) and column.name not in columns
-    }
+_Group = tuple[Change, list[dict[str, Any]]]
+"""Rows for one change."""
 
 
 class _Batch:
@@ -235,7 +221,7 @@ class _Batch:
         self.may_assume = may_assume
         self._begun = False
         self._locked: dict[int, int | None] = {}
-        self._kept: list[_Outcome] = []
+        self._kept: list[Write] = []
         self.shared: dict[str, Any] = {}
 
     async def begin(self) -> Any:
@@ -260,7 +246,7 @@ class _Batch:
             .order_by(rooms.c.room_nid)
             .with_for_update()
         )
-        with _counted():
+        with _Counted():
             found = (await (await self.begin()).execute(statement)).fetchall()
         self._locked.update(dict.fromkeys(wanted))
         self._locked.update({nid: version for nid, version in found})
@@ -271,36 +257,28 @@ class _Batch:
 
     async def decide(self, operation: Callable[[Write], Awaitable[Any]]) -> Any:
         """What the operation returns; what it did becomes part of the batch. When it raises, nothing of it is left."""
-        outcome = _Outcome()
+        write = Write(self._database, self)
         try:
-            result = await operation(Write(self._database, self, outcome))
+            result = await operation(write)
         except Exception as error:
             if not is_transient(error):  # or the whole batch is undone
-                await self._undo(outcome)
+                await write.undo(self._connection)
             raise
-        if outcome.has_savepoint:
-            await self._connection.exec_driver_sql("RELEASE SAVEPOINT operation")
-        self._kept.append(outcome)
+        await write.release(self._connection)
+        self._kept.append(write)
         return result
-
-    async def _undo(self, outcome: _Outcome) -> None:
-        for callback in reversed(outcome.on_undo):
-            callback()
-        if outcome.has_savepoint:
-            await self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
-            await self._connection.exec_driver_sql("RELEASE SAVEPOINT operation")
 
     async def commit(self) -> list[Hint]:
         """Write what was put off, commit, and say what is new."""
         self._summarise()
-        positions = [p for outcome in self._kept for p in outcome.positions]
+        positions = [position for write in self._kept for position in write.positions]
         forwards = [p for p in positions if not p.backwards]
         backwards = [p for p in positions if p.backwards]
-        groups = self._grouped()
+        groups = _grouped(self._kept)
         if not groups and not positions and not self._begun:
             first, back = 0, 0
         else:
-            with _counted():
+            with _Counted():
                 first, back = await self._database.engine.finish_batch(
                     self._connection,
                     self._begun,
@@ -309,21 +287,28 @@ class _Batch:
                 )
             self._begun = False
         _give_out(forwards, first, backwards, back)
-        return [Hint(s, int(p), keys, payload) for o in self._kept for s, p, keys, payload in o.hints]
+        return [Hint(s, int(p), keys, payload) for write in self._kept for s, p, keys, payload in write.hints]
 
     def _summarise(self) -> None:
-        callbacks = {name: c for outcome in self._kept for name, c in outcome.before_commit.items()}
+        callbacks = {name: callback for write in self._kept for name, callback in write.to_summarise.items()}
         if callbacks:
-            summary = _Outcome()
+            summary = Write(self._database, self)
             for callback in callbacks.values():
-                callback(Write(self._database, self, summary))
+                callback(summary)
             self._kept.append(summary)
 
     def after_commit(self) -> None:
         """Install what the operations want installed."""
-        for outcome in self._kept:
-            for callback in outcome.after_commit:
+        for write in self._kept:
+            for callback in write.to_install:
                 callback()
+
+    def end(self) -> None:
+        """Let go of the operations: what they left here refers to them, and would wait for the garbage collector."""
+        for write in self._kept:
+            write.let_go()
+        self._kept.clear()
+        self.shared.clear()
 
     async def roll_back(self) -> None:
         """Undo everything."""
@@ -331,19 +316,19 @@ class _Batch:
             await self._database.engine.roll_back(self._connection)
         self._begun = False
 
-    def _grouped(self) -> list[_Deferred]:
-        """The same shape of row from several operations goes out together; the order of a table's own changes stays."""
-        last_of_table: dict[str, _Deferred] = {}
-        groups: list[_Deferred] = []
-        for outcome in self._kept:
-            for deferred in outcome.deferred:
-                last = last_of_table.get(deferred.table.name)
-                if last is None or last.shape != deferred.shape:
-                    last_of_table[deferred.table.name] = deferred
-                    groups.append(deferred)
-                else:
-                    last.rows.extend(deferred.rows)
-        return groups
+
+def _grouped(writes: Sequence[Write]) -> list[_Group]:
+    """The same change by several operations goes out together; the order of a table's own changes stays."""
+    last_of_table: dict[str, _Group] = {}
+    groups: list[_Group] = []
+    for write in writes:
+        for change, row in write.changes:
+            last = last_of_table.get(change.table)
+            if last is None or last[0] is not change:
+                last = last_of_table[change.table] = (change, [])
+                groups.append(last)
+            last[1].append(row)
+    return groups
 
 
 def _give_out(forwards: list[Position], first: int, backwards: list[Position], back: int) -> None:
@@ -353,19 +338,13 @@ def _give_out(forwards: list[Position], first: int, backwards: list[Position], b
         position.value = -offset
 
 
-def _plan(
-    groups: list[_Deferred], forwards: list[Position], first: int, backwards: list[Position], back: int
-) -> Plan:
+def _plan(groups: list[_Group], forwards: list[Position], first: int, backwards: list[Position], back: int) -> Plan:
     _give_out(forwards, first, backwards, back)
     return [
-        (
-            group.sql,
-            [
-                tuple([v.value if type(v := row[name]) is Position else v for name in group.order])
-                for row in group.rows
-            ],
+        change.planned(
+            [tuple([v.value if type(v := row[name]) is Position else v for name in change.order]) for row in rows]
         )
-        for group in groups
+        for change, rows in groups
     ]
 
 
@@ -444,7 +423,7 @@ class Database:
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Job(operation, rooms, answer))
         self._wake.set()
-        with _counted():
+        with _Counted():
             return await answer
 
     async def close(self) -> None:
@@ -500,8 +479,10 @@ class Database:
                 hints = await batch.commit()
             except BaseException:
                 await batch.roll_back()
+                batch.end()
                 raise
         batch.after_commit()
+        batch.end()
         # Who wrote goes on before those who are told of it, though not before they know of it: a client that sends
         # something is answered before its /sync shows what it sent.
         for job, (result, error) in zip(jobs, outcomes, strict=True):

@@ -1,10 +1,8 @@
 """The answers to requests that must happen only once."""
 
-from collections.abc import Sequence
-
 from sqlalchemy import delete, select
 
-from storage.database import AnyRow, Read, Write
+from storage.database import Read, Write
 from storage.tables import transactions
 
 
@@ -17,20 +15,9 @@ async def result_of(tx: Read, user_id: str, device_id: str, key: str) -> bytes |
     return None if value is None else bytes(value)
 
 
-async def newest_of(tx: Read, user_id: str, device_id: str, limit: int) -> Sequence[AnyRow]:
-    """(key, result) of the device's newest requests."""
-    statement = (
-        select(transactions.c.key, transactions.c.result)
-        .where(transactions.c.user_id == user_id, transactions.c.device_id == device_id)
-        .order_by(transactions.c.created_at.desc())
-        .limit(limit)
-    )
-    return await tx.fetch_all(statement)
-
-
 def put(tx: Write, user_id: str, device_id: str, key: str, result: bytes, created_at: int) -> None:
-    """Put off: note the answer to a request. `created_at` in ms."""
-    tx.upsert(transactions, user_id=user_id, device_id=device_id, key=key, result=result, created_at=created_at)
+    """Put off: note the answer to a request. `created_at` in ms. The commit refuses one that was answered before."""
+    tx.insert(transactions, user_id=user_id, device_id=device_id, key=key, result=result, created_at=created_at)
 
 
 async def forget_before(tx: Write, created_at: int) -> int:

@@ -11,8 +11,8 @@ from homeserver.app.server import Server
 from homeserver.config import Config
 
 log = logging.getLogger(__name__)
-# Nearly nothing here is garbage in circles, and the caches are many long-lived objects: looking through them less often
-# saves a tenth of the CPU of a request.
+# Hardly anything here is garbage in circles (a batch of writes takes its own apart), and the caches are many long-lived
+# objects: looking through them less often saves a tenth of the CPU of a request.
 _GC_THRESHOLDS = (25_000, 25, 50)
 
 

@@ -34,6 +34,8 @@ _CHUNK: Final = re.compile(r'"([^"]*)"|(\S+)')
 
 def words_of(text: str) -> list[str]:
     """The words of a text in order, repeated ones too; of at most `MAX_LETTERS`."""
+    if len(text) <= MAX_LETTERS and text.isascii():
+        return [word[:_MAX_WORD] for word in _ASCII_WORD.findall(text.lower())]
     found: list[str] = []
     left = MAX_LETTERS
     for word in _words(text):

@@ -1,24 +1,24 @@
 """Requests with a transaction id happen once, however often they are sent.
 
 https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers: the scope of an id is a device and an
-endpoint. What a device did lately is in memory, so that a new request is known to be new without asking the database.
+endpoint. What was answered lately is in memory. Beyond that a request is taken to be new, without asking the database:
+where it is not, the commit refuses its row, and the operation runs again and looks.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from homeserver.errors import MatrixError
 from homeserver.runtime.clock import Clock
 from homeserver.services.bounded_cache import BoundedCache
 from storage import transactions
-from storage.database import Database, Write
+from storage.database import Database, Read, Write
 
 _RETENTION_MS = 24 * 3600 * 1000
-# How many requests of a device are remembered in memory; beyond that the database is asked.
-_REMEMBERED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +30,18 @@ class Scope:
     key: str
 
 
-@dataclass(slots=True)
-class _Device:
-    """The answers to a device's requests, oldest first; `is_complete`: there are no others in the database."""
-
-    results: dict[str, Any] = field(default_factory=dict)
-    is_complete: bool = True
-
-
 class Idempotency:
     """Remembers the answers to requests for a day."""
 
-    def __init__(self, database: Database, clock: Clock, *, cache_size: int = 5_000) -> None:
+    def __init__(self, database: Database, clock: Clock, *, cache_size: int = 10_000) -> None:
         self._database = database
         self._clock = clock
-        self._devices: BoundedCache[tuple[str, str], _Device] = BoundedCache(cache_size)
-        self._under_way: dict[Scope, asyncio.Future[Any]] = {}
+        self._answers: BoundedCache[Scope, Any] = BoundedCache(cache_size)
+        self._under_way: dict[Scope, asyncio.Future[None]] = {}
 
     async def once(self, scope: Scope | None, operation: Callable[[], Awaitable[Any]]) -> Any:
-        """The answer to the request: that of the first time, else what `operation` returns, which must call `record` in
-        its write. An operation that fails may be tried again. Without a scope the operation just runs."""
+        """The answer to the request: that of the first time, else what `operation` returns, which must ask `recorded`
+        and call `record` in its write. An operation that fails may be tried again. Without a scope it just runs."""
         if scope is None:
             return await operation()
         while (running := self._under_way.get(scope)) is not None:
@@ -57,25 +49,23 @@ class Idempotency:
             await asyncio.wait((running,))
         running = self._under_way[scope] = asyncio.get_running_loop().create_future()
         try:
-            found = await self._find(scope)
-            return await operation() if found is None else found
+            found = self._answers.get(scope)
+            return await self._perform(scope, operation) if found is None else found
         finally:
             del self._under_way[scope]
             running.set_result(None)
 
     async def recorded(self, tx: Write, scope: Scope | None) -> Any:
-        """Inside the write, with what serialises such requests locked: the answer that another process has given."""
-        if scope is None or not self._database.is_shared:
-            return None
-        result = await transactions.result_of(tx, scope.user_id, scope.device_id, scope.key)
-        return None if result is None else orjson.loads(result)
+        """Inside the write, with what serialises such requests locked: the answer that was given, None where the
+        request is new or may be taken to be."""
+        return None if scope is None or tx.may_assume else await self._find(tx, scope)
 
     def record(self, tx: Write, scope: Scope | None, result: Any) -> None:
         """Put off: the request is answered with `result` (JSON data, not None)."""
         if scope is None:
             return
         transactions.put(tx, scope.user_id, scope.device_id, scope.key, orjson.dumps(result), self._clock.now_ms())
-        tx.after_commit(lambda: self._remember(scope, result))
+        tx.after_commit(lambda: self._answers.put(scope, result))
 
     async def forget_old(self) -> None:
         """Forget what is older than a day. To be called now and then."""
@@ -84,35 +74,19 @@ class Idempotency:
             return await transactions.forget_before(tx, self._clock.now_ms() - _RETENTION_MS)
 
         await self._database.write(operation)
-        self._devices.clear()
+        self._answers.clear()
 
-    async def _find(self, scope: Scope) -> Any:
-        device = self._devices.get((scope.user_id, scope.device_id))
-        if device is None:
-            device = await self._load(scope.user_id, scope.device_id)
-        result = device.results.get(scope.key)
-        if result is not None or device.is_complete:
-            return result
-        async with self._database.read() as tx:
-            found = await transactions.result_of(tx, scope.user_id, scope.device_id, scope.key)
+    async def _perform(self, scope: Scope, operation: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await operation()
+        except MatrixError:
+            # What was done once may not be allowed any more.
+            async with self._database.read() as tx:
+                found = await self._find(tx, scope)
+            if found is None:
+                raise
+            return found
+
+    async def _find(self, tx: Read, scope: Scope) -> Any:
+        found = await transactions.result_of(tx, scope.user_id, scope.device_id, scope.key)
         return None if found is None else orjson.loads(found)
-
-    async def _load(self, user_id: str, device_id: str) -> _Device:
-        async with self._database.read() as tx:
-            rows = await transactions.newest_of(tx, user_id, device_id, _REMEMBERED)
-        device = self._devices.get((user_id, device_id))
-        if device is None:
-            results = {row.key: orjson.loads(row.result) for row in reversed(rows)}
-            device = _Device(results, is_complete=len(rows) < _REMEMBERED)
-            self._devices.put((user_id, device_id), device)
-        return device
-
-    def _remember(self, scope: Scope, result: Any) -> None:
-        device = self._devices.get((scope.user_id, scope.device_id))
-        if device is None:
-            return
-        device.results[scope.key] = result
-        if len(device.results) > 2 * _REMEMBERED:
-            device.is_complete = False
-            for key in list(device.results)[:_REMEMBERED]:
-                del device.results[key]

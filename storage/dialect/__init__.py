@@ -6,10 +6,11 @@ connection's thread) and `postgresql` (a batch is one pipelined `executemany` a 
 """
 
 from storage.dialect.connections import Connection, Plan, Result, Rows, is_transient
-from storage.dialect.engine import Engine
+from storage.dialect.engine import Change, Engine
 from storage.dialect.full_text import FullText, is_full_text, make_full_text_indexes
 
 __all__ = [
+    "Change",
     "Connection",
     "Engine",
     "FullText",

@@ -2,12 +2,34 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Table, bindparam, delete, insert, update
+import orjson
+from sqlalchemy import Table, Text, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
-from storage.dialect.connections import Connection, Connections, Plan
-from storage.dialect.full_text import FullText, full_text_postgresql, full_text_sqlite
+from storage.dialect.connections import Connection, Connections, Plan, Rows
+from storage.dialect.full_text import FullText, full_text_postgresql, full_text_sqlite, has_full_text_index
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """A shape of change to one table. `order`: the parameters in the order in which the driver's `sql` wants them;
+    `defaults`: those that an insert was not given; `together`: SQL whose only parameter is JSON, an array of the
+    parameters of each row, where many rows are better changed by one statement."""
+
+    table: str
+    sql: str
+    order: tuple[str, ...]
+    defaults: dict[str, Any] = field(default_factory=dict)
+    together: str | None = None
+
+    def planned(self, rows: Rows) -> tuple[str, Rows]:
+        """What to run for these rows."""
+        if self.together is None or len(rows) == 1:
+            return self.sql, rows
+        return self.together, [(orjson.dumps(rows).decode(),)]
 
 
 class Engine:
@@ -16,7 +38,7 @@ class Engine:
     def __init__(self, url: str, *, readers: int) -> None:
         self.is_sqlite = url.startswith("sqlite")
         self._connections = _open(url, self.is_sqlite, readers + 1)
-        self._statements: dict[tuple[Any, ...], tuple[str, tuple[str, ...]]] = {}
+        self._changes: dict[tuple[Any, ...], Change] = {}
 
     def connect(self) -> AbstractAsyncContextManager[Connection]:
         """A connection of the pool; statements commit one by one unless a transaction was begun by hand."""
@@ -36,19 +58,23 @@ class Engine:
         """The statement that opens a transaction whose statements all see the same moment."""
         return self._connections.begin_read
 
-    def statement(
-        self, table: Table, kind: str, columns: tuple[str, ...], keys: tuple[str, ...] = ()
-    ) -> tuple[str, tuple[str, ...]]:
-        """The driver's SQL for a change of `table`, and the order in which it wants its parameters.
+    def change(self, table: Table, kind: str, columns: tuple[str, ...], keys: tuple[str, ...] = ()) -> Change:
+        """The one `Change` of this shape.
 
         `kind`: "insert" and "upsert" of `columns` (where the row exists, an upsert changes what is not of the primary
         key), "update" of `columns` or "delete" where `keys` match; the parameters of keys are named `key_…`.
         """
-        wanted = (table.name, kind, columns, keys)
-        found = self._statements.get(wanted)
+        shape = (table.name, kind, columns, keys)
+        found = self._changes.get(shape)
         if found is None:
-            compiled = self._build(table, kind, columns, keys).compile(dialect=self._connections.dialect)
-            found = self._statements[wanted] = (str(compiled), tuple(compiled.positiontup or ()))
+            defaults = _missing_defaults(table, columns) if kind == "insert" else {}
+            statement = self._build(table, kind, (*columns, *defaults), keys)
+            compiled = statement.compile(dialect=self._connections.dialect)
+            order = tuple(compiled.positiontup or ())
+            # SQLite's index of words is written to the disk after each statement, in several pages.
+            is_dear = self.is_sqlite and kind == "upsert" and has_full_text_index(table)
+            together = self._upsert_together(table, order) if is_dear else None
+            found = self._changes[shape] = Change(table.name, str(compiled), order, defaults, together)
         return found
 
     def _build(self, table: Table, kind: str, columns: tuple[str, ...], keys: tuple[str, ...]) -> Any:
@@ -63,12 +89,14 @@ class Engine:
         return statement
 
     def _upsert(self, table: Table, values: dict[str, Any]) -> Any:
-        primary = [c.name for c in table.primary_key]
-        statement = self._connections.insert(table).values(values)
-        others = {name: statement.excluded[name] for name in values if name not in primary}
-        if others:
-            return statement.on_conflict_do_update(index_elements=primary, set_=others)
-        return statement.on_conflict_do_nothing(index_elements=primary)
+        return _or_update(self._connections.insert(table).values(values), table, tuple(values))
+
+    def _upsert_together(self, table: Table, columns: tuple[str, ...]) -> str:
+        rows = func.json_each(bindparam("rows", type_=Text)).table_valued("value")
+        values = [func.json_extract(rows.c.value, literal_column(f"'$[{index}]'")) for index in range(len(columns))]
+        # Without a condition, ON CONFLICT would be taken for the beginning of a join.
+        statement = self._connections.insert(table).from_select(columns, select(*values).where(literal_column("true")))
+        return str(_or_update(statement, table, columns).compile(dialect=self._connections.dialect))
 
     async def finish_batch(
         self, connection: Connection, begun: bool, places: tuple[int, int], plan: Callable[[int, int], Plan]
@@ -95,6 +123,22 @@ class Engine:
     async def roll_back(self, connection: Connection) -> None:
         """End the transaction begun by hand, undoing it."""
         await self._connections.roll_back(connection)
+
+
+def _or_update(insertion: Any, table: Table, columns: tuple[str, ...]) -> Any:
+    primary = [c.name for c in table.primary_key]
+    others = {name: insertion.excluded[name] for name in columns if name not in primary}
+    if others:
+        return insertion.on_conflict_do_update(index_elements=primary, set_=others)
+    return insertion.on_conflict_do_nothing(index_elements=primary)
+
+
+def _missing_defaults(table: Table, columns: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        column.name: column.default.arg
+        for column in table.columns
+        if isinstance(column.default, ScalarElementColumnDefault) and column.name not in columns
+    }
 
 
 def _open(url: str, is_sqlite: bool, size: int) -> Connections:

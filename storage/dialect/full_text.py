@@ -20,6 +20,8 @@ from sqlalchemy import (
 from sqlalchemy import table as lightweight_table
 
 _MIN_BEGINNING: Final = 3
+_INDEXED: Final = {"search_documents": "event_nid", "directory_entries": "entry_id"}
+"""Tables that have an index of words, with the column that it knows rows by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,14 @@ class FullText:
 
 def make_full_text_indexes(connection: Connection) -> None:
     """Make an index of words for each table that has one; it follows the table by itself."""
-    for table, key in (("search_documents", "event_nid"), ("directory_entries", "entry_id")):
+    for table, key in _INDEXED.items():
         for statement in _full_text_index(connection.dialect.name == "sqlite", table, key):
             connection.exec_driver_sql(statement)
+
+
+def has_full_text_index(table: Table) -> bool:
+    """Whether `make_full_text_indexes` makes an index of words for the table."""
+    return table.name in _INDEXED
 
 
 def is_full_text(name: str) -> bool:

@@ -51,6 +51,24 @@ async def test_a_transaction_id_is_known_after_a_restart(spine: Spine) -> None:
     assert await restarted.say(ALICE, room_id, txn_id="1") == first
 
 
+async def test_others_are_not_held_up_by_a_request_that_was_made_before_a_restart(spine: Spine) -> None:
+    room_id = await spine.new_room(joined=[BOB])
+    first = await spine.say(ALICE, room_id, txn_id="1")
+    restarted = Spine(spine.database, seed=2)
+    again, other = await asyncio.gather(
+        restarted.say(ALICE, room_id, txn_id="1"), restarted.say(BOB, room_id, txn_id="1")
+    )
+    assert again == first
+    assert await restarted.events.get(other) is not None
+
+
+async def test_a_request_sent_again_is_answered_even_if_it_would_not_be_allowed_any_more(spine: Spine) -> None:
+    room_id = await spine.new_room(joined=[BOB])
+    first = await spine.say(BOB, room_id, txn_id="1")
+    await spine.membership.leave(BOB, room_id)
+    assert await Spine(spine.database, seed=2).say(BOB, room_id, txn_id="1") == first
+
+
 async def test_devices_do_not_share_transaction_ids(spine: Spine) -> None:
     room_id = await spine.new_room()
     first = await spine.say(ALICE, room_id, txn_id="1")

@@ -1,7 +1,10 @@
 """The writer: batches, positions in the order of commits, and operations that fail alone."""
 
 import asyncio
+import gc
 import threading
+import weakref
+from collections.abc import Awaitable, Callable
 
 import pytest
 from sqlalchemy import event, func, select, update
@@ -148,6 +151,36 @@ async def test_caches_are_installed_before_the_caller_is_answered(database: Data
 
     await database.write(operation)
     assert seen == ["installed", "told"]
+
+
+async def test_a_batch_leaves_nothing_for_the_garbage_collector(database: Database) -> None:
+    class Probe:
+        pass
+
+    left: list[weakref.ref[Probe]] = []
+
+    def work_with(probe: Probe) -> Callable[[Write], Awaitable[None]]:
+        left.append(weakref.ref(probe))
+
+        async def operation(tx: Write) -> None:
+            tx.batch.setdefault("probes", []).append((tx, probe))
+            tx.after_commit(lambda: tx.batch)
+            tx.on_undo(lambda: tx.batch.pop("probes", None))
+            tx.before_commit("probe", lambda summary: summary.after_commit(lambda: summary.batch))
+            keep(tx, f"kept{database.new_id()}")
+
+        return operation
+
+    async def only_keep(tx: Write) -> None:
+        keep(tx, "after them")
+
+    gc.disable()
+    try:
+        await asyncio.gather(*(database.write(work_with(Probe())) for _ in range(2)))
+        await database.write(only_keep)
+        assert [ref() for ref in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 async def test_the_caller_goes_on_before_those_who_wait_for_news(database: Database) -> None:
