@@ -2,7 +2,7 @@
 
 from sqlalchemy import Index, Table
 
-from storage.tables.columns import blob, flag, metadata, number, text
+from storage.tables.columns import KEPT_BY_KEY, blob, flag, metadata, number, text
 
 users = Table(
     "users",
@@ -98,4 +98,5 @@ transactions = Table(
     blob("result"),
     number("created_at"),
     Index(None, "created_at"),
+    **KEPT_BY_KEY,
 )

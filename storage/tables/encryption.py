@@ -2,7 +2,7 @@
 
 from sqlalchemy import Index, Table
 
-from storage.tables.columns import blob, flag, metadata, number, text
+from storage.tables.columns import KEPT_BY_KEY, blob, flag, metadata, number, text
 
 device_keys = Table(
     "device_keys",
@@ -65,6 +65,7 @@ device_list_changes = Table(
     number("position", key=True),
     text("user_id", key=True),
     Index(None, "user_id", "position"),
+    **KEPT_BY_KEY,
 )
 
 remote_device_lists = Table(

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Index, Table, UniqueConstraint
 
-from storage.tables.columns import blob, flag, metadata, number, text
+from storage.tables.columns import KEPT_BY_KEY, blob, flag, metadata, number, text
 
 events = Table(
     "events",
@@ -64,7 +64,7 @@ event_relations = Table(
 )
 
 # Which events ask to redact another, whether or not it has arrived yet.
-redactions = Table("redactions", metadata, text("redacts", key=True), number("event_nid", key=True))
+redactions = Table("redactions", metadata, text("redacts", key=True), number("event_nid", key=True), **KEPT_BY_KEY)
 
 event_edges = Table(
     "event_edges",
@@ -72,9 +72,12 @@ event_edges = Table(
     number("event_nid", key=True),
     text("prev_event_id", key=True),
     Index(None, "prev_event_id"),
+    **KEPT_BY_KEY,
 )
 
-event_auth = Table("event_auth", metadata, number("event_nid", key=True), number("auth_event_nid", key=True))
+event_auth = Table(
+    "event_auth", metadata, number("event_nid", key=True), number("auth_event_nid", key=True), **KEPT_BY_KEY
+)
 
 forward_extremities = Table(
     "forward_extremities",
@@ -83,11 +86,17 @@ forward_extremities = Table(
     number("event_nid", key=True),
     text("event_id"),
     number("depth"),
+    **KEPT_BY_KEY,
 )
 
 # Prev events that we know of but lack: where backfill goes on.
 backward_extremities = Table(
-    "backward_extremities", metadata, number("room_nid", key=True), text("event_id", key=True), number("depth")
+    "backward_extremities",
+    metadata,
+    number("room_nid", key=True),
+    text("event_id", key=True),
+    number("depth"),
+    **KEPT_BY_KEY,
 )
 
 # The chain cover of the auth events' graph: an event reaches its own chain below it, and parts of others by links.
@@ -108,4 +117,5 @@ auth_chain_links = Table(
     number("origin_sequence", key=True),
     number("target_chain", key=True),
     number("target_sequence", key=True),
+    **KEPT_BY_KEY,
 )

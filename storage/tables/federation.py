@@ -2,7 +2,7 @@
 
 from sqlalchemy import Index, Table
 
-from storage.tables.columns import blob, metadata, number, text
+from storage.tables.columns import KEPT_BY_KEY, blob, metadata, number, text
 
 destinations = Table(
     "destinations",
@@ -17,7 +17,7 @@ destinations = Table(
 
 # Events for servers that are no longer (or not yet) in the room after them: invites, kicks, bans, the last leave.
 destination_events = Table(
-    "destination_events", metadata, text("destination", key=True), number("event_nid", key=True)
+    "destination_events", metadata, text("destination", key=True), number("event_nid", key=True), **KEPT_BY_KEY
 )
 
 # EDUs that must arrive: messages to devices, device lists, signing keys.

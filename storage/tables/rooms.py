@@ -2,7 +2,7 @@
 
 from sqlalchemy import Index, Table
 
-from storage.tables.columns import blob, flag, metadata, number, text
+from storage.tables.columns import KEPT_BY_KEY, blob, flag, metadata, number, text
 
 rooms = Table(
     "rooms",
@@ -32,6 +32,7 @@ room_threads = Table(
     number("room_nid", key=True),
     text("thread_root", key=True),
     number("notify_seq", default=0),
+    **KEPT_BY_KEY,
 )
 
 # Servers with joined members.
@@ -42,6 +43,7 @@ room_hosts = Table(
     text("server_name", key=True),
     number("joined_count"),
     Index(None, "server_name"),
+    **KEPT_BY_KEY,
 )
 
 # A snapshot is its parent with a delta. The ordinal's trailing zeros in base 16 say how far back the parent is.
@@ -61,6 +63,7 @@ state_deltas = Table(
     text("type", key=True),
     text("state_key", key=True),
     number("event_nid"),
+    **KEPT_BY_KEY,
 )
 
 current_state = Table(
@@ -70,6 +73,7 @@ current_state = Table(
     text("type", key=True),
     text("state_key", key=True),
     number("event_nid"),
+    **KEPT_BY_KEY,
 )
 
 # What changed the current state, and when.
@@ -83,6 +87,7 @@ state_changes = Table(
     number("event_nid", null=True),
     number("previous_event_nid", null=True),
     Index(None, "room_nid", "position"),
+    **KEPT_BY_KEY,
 )
 
 # Members of the current state; also invites and knocks of local users in rooms that no local user is in.
@@ -132,5 +137,10 @@ partial_rooms = Table(
 
 # While a room is partial: the state after events that are missing here, as other servers told it.
 told_states = Table(
-    "told_states", metadata, number("room_nid", key=True), text("event_id", key=True), number("snapshot_id")
+    "told_states",
+    metadata,
+    number("room_nid", key=True),
+    text("event_id", key=True),
+    number("snapshot_id"),
+    **KEPT_BY_KEY,
 )

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Index, Table
 
-from storage.tables.columns import blob, flag, metadata, number, text
+from storage.tables.columns import KEPT_BY_KEY, blob, flag, metadata, number, text
 
 # `room_id` is empty for global account data.
 account_data = Table(
@@ -41,6 +41,7 @@ read_marks = Table(
     text("thread_id", key=True),
     number("position"),
     number("notify_seq"),
+    **KEPT_BY_KEY,
 )
 
 # Where a local user's push rules say something else of an event than the predefined ones.
