@@ -1,8 +1,12 @@
 """The few column types there are, and the metadata that all tables share."""
 
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, MetaData, Text
+from sqlalchemy import Boolean, Column, LargeBinary, MetaData, Text
+
+from storage.dialect.columns import KEPT_BY_KEY, NUMBER
+
+__all__ = ["KEPT_BY_KEY", "blob", "flag", "metadata", "number", "text"]
 
 metadata = MetaData(
     naming_convention={
@@ -12,18 +16,13 @@ metadata = MetaData(
     }
 )
 
-KEPT_BY_KEY: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
-"""Options of a table whose rows are little more than their keys: SQLite keeps them in the key's index alone."""
-# On SQLite a key that is one INTEGER is where the row lies; any other type of number has an index beside the table.
-_NUMBER: Final = BigInteger().with_variant(Integer(), "sqlite")
-
 
 def number(
     name: str, *, key: bool = False, null: bool = False, unique: bool = False, default: int | None = None
 ) -> Column[int]:
     """A 64-bit integer: ids, positions, milliseconds since the epoch, counts."""
     return Column(
-        name, _NUMBER, primary_key=key, nullable=null, unique=unique, autoincrement=False, **_default(default)
+        name, NUMBER, primary_key=key, nullable=null, unique=unique, autoincrement=False, **_default(default)
     )
 
 
