@@ -6,7 +6,7 @@ number, and by the links of those and its own, parts of other chains. So an auth
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 
 from storage.database import Read, Write
 from storage.events import chunks
@@ -14,8 +14,6 @@ from storage.tables import auth_chain_links, auth_chains, event_auth, event_edge
 
 Place = tuple[int, int]
 """(chain, sequence)"""
-# Ranges have two parameters each, and long ORs are slow to plan.
-_RANGES = 200
 
 
 async def places(tx: Read, event_nids: Iterable[int]) -> dict[int, Place]:
@@ -100,15 +98,20 @@ async def _load_links(tx: Read, chain_ids: Sequence[int], links: dict[int, list[
 async def ids_in_ranges(tx: Read, ranges: Mapping[int, tuple[int, int]]) -> set[str]:
     """The events of parts of chains: chain → (sequence numbers above this, and up to this)."""
     found: set[str] = set()
-    statement = select(events.c.event_id).join(auth_chains, auth_chains.c.event_nid == events.c.event_nid)
-    for some in chunks(ranges.items(), _RANGES):
-        where = or_(
-            *(
-                and_(auth_chains.c.chain_id == chain, auth_chains.c.sequence > after, auth_chains.c.sequence <= upto)
-                for chain, (after, upto) in some
+    statement = select(events.c.event_id, auth_chains.c.chain_id, auth_chains.c.sequence).join(
+        auth_chains, auth_chains.c.event_nid == events.c.event_nid
+    )
+    # Similar parts together: most chains are short, and little is read of the long ones that is of no interest.
+    for some in chunks(sorted(ranges.items(), key=lambda part: part[1])):
+        parts = dict(some)
+        rows = await tx.fetch_all(
+            statement.where(
+                auth_chains.c.chain_id.in_(parts),
+                auth_chains.c.sequence > min(after for after, _ in parts.values()),
+                auth_chains.c.sequence <= max(upto for _, upto in parts.values()),
             )
         )
-        found.update(row.event_id for row in await tx.fetch_all(statement.where(where)))
+        found.update(row.event_id for row in rows if parts[row.chain_id][0] < row.sequence <= parts[row.chain_id][1])
     return found
 
 

@@ -342,9 +342,15 @@ _ROUTED: Final = frozenset(
 
 def _outbound(stored: Committed, position: int) -> OutboundEvent:
     event = stored.event
-    body = encode_lenient(event.pdu)
     return OutboundEvent(
-        position, stored.nid, event.event_id, stored.room_nid, event.type, event.state_key, event.sender, body
+        position,
+        stored.nid,
+        event.event_id,
+        stored.room_nid,
+        event.type,
+        event.state_key,
+        event.sender,
+        event.encoded(),
     )
 
 

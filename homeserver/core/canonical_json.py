@@ -41,6 +41,14 @@ def encode(value: Any) -> bytes:
     return data
 
 
+def encode_again(value: Any) -> bytes:
+    """As `encode`, of what was encoded before, or is made of parts of that: the types in it are not looked at again."""
+    try:
+        return orjson.dumps(value, None, _OPTIONS)
+    except orjson.JSONEncodeError as error:
+        raise CanonicalJSONError(str(error)) from None
+
+
 def encode_text(text: str) -> bytes:
     """As `encode`, of a string. Raises `CanonicalJSONError` for lone surrogates."""
     try:

@@ -104,7 +104,7 @@ def build_event(
         event_id=f"${event_id_opaque}:{server_name}" if version.event_id_in_pdu else None,
     )
     # One encoding serves the signature and the event id: both are made over the same bytes.
-    message = signed_bytes(pdu, version)
+    message = signed_bytes(pdu, version, again=True)
     signed = check_pdu(add_event_signature(pdu, server_name, signing_key, message), version)
     if has_too_many_bytes(draft.type) or has_too_many_bytes(draft.state_key or "", version):
         raise EventTooLarge("type or state_key is too long")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, Self, cast
 
-from homeserver.core.hashes import compute_event_id
+from homeserver.core.hashes import compute_event_id, encode_event_json
 from homeserver.core.redaction import redact
 from homeserver.core.room_versions import RoomVersion
 
@@ -85,6 +85,10 @@ class Event:
     def from_pdu(cls, pdu: dict[str, Any], version: RoomVersion, event_id: str | None = None) -> Self:
         """Wraps a checked PDU. The event id is computed where it is None; pass it where it is already known."""
         return cls(pdu, version, compute_event_id(pdu, version) if event_id is None else event_id)
+
+    def encoded(self) -> bytes:
+        """The PDU as canonical JSON: as it is stored, and sent to other servers."""
+        return encode_event_json(self.pdu, self.room_version, again=True)
 
     def redacted(self) -> "Event":
         """The same event, same id, without what redaction takes away."""

@@ -7,30 +7,34 @@ from base64 import b64decode, b64encode, urlsafe_b64encode
 from hashlib import sha256
 from typing import Any
 
-from homeserver.core.canonical_json import CanonicalJSONError, encode, encode_lenient
+from homeserver.core.canonical_json import CanonicalJSONError, encode, encode_again, encode_lenient
 from homeserver.core.redaction import redact
 from homeserver.core.room_versions import RoomVersion
 
 
-def encode_event_json(pdu: dict[str, Any], version: RoomVersion) -> bytes:
+def encode_event_json(pdu: dict[str, Any], version: RoomVersion, *, again: bool = False) -> bytes:
     """The bytes that stand for `pdu` in a room of `version`: strict from room version 6 on, lenient before.
 
-    Raises `CanonicalJSONError`.
+    `again`: it went through this before, or is made of parts of a PDU that did. Raises `CanonicalJSONError`.
     """
-    return encode(pdu) if version.strict_canonical_json else encode_lenient(pdu)
+    if version.strict_canonical_json:
+        return encode_again(pdu) if again else encode(pdu)
+    return encode_lenient(pdu)
 
 
-def content_hash(pdu: dict[str, Any], version: RoomVersion) -> str:
+def content_hash(pdu: dict[str, Any], version: RoomVersion, *, again: bool = False) -> str:
     """SHA-256 over all of `pdu` but `unsigned`, `signatures` and `hashes`, in unpadded base64.
 
-    server-server-api §Calculating the content hash for an event. Raises `CanonicalJSONError`.
+    server-server-api §Calculating the content hash for an event. `again` as in `encode_event_json`. Raises
+    `CanonicalJSONError`.
     """
     hashed = {key: value for key, value in pdu.items() if key not in ("unsigned", "signatures", "hashes")}
-    return unpadded_base64(sha256(encode_event_json(hashed, version)).digest())
+    return unpadded_base64(sha256(encode_event_json(hashed, version, again=again)).digest())
 
 
-def content_hash_matches(pdu: dict[str, Any], version: RoomVersion) -> bool:
-    """Whether `hashes.sha256` is the content hash; False where it is missing or no base64.
+def content_hash_matches(pdu: dict[str, Any], version: RoomVersion, *, again: bool = False) -> bool:
+    """Whether `hashes.sha256` is the content hash; False where it is missing or no base64. `again` as in
+    `encode_event_json`.
 
     An event that fails is processed as its redacted copy (server-server-api §Validating hashes and signatures on
     received events).
@@ -40,7 +44,7 @@ def content_hash_matches(pdu: dict[str, Any], version: RoomVersion) -> bool:
     if not isinstance(claimed, str):
         return False
     try:
-        expected = content_hash(pdu, version)
+        expected = content_hash(pdu, version, again=again)
     except CanonicalJSONError:
         return False
     return claimed == expected or bytes_of_base64(claimed) == bytes_of_base64(expected)
@@ -54,14 +58,14 @@ def reference_hash(pdu: dict[str, Any], version: RoomVersion) -> bytes:
     return sha256(signed_bytes(pdu, version)).digest()
 
 
-def signed_bytes(pdu: dict[str, Any], version: RoomVersion) -> bytes:
+def signed_bytes(pdu: dict[str, Any], version: RoomVersion, *, again: bool = False) -> bytes:
     """What servers sign of an event, and what its reference hash is made over: the redacted form without `signatures`.
 
-    Raises `CanonicalJSONError`.
+    `again` as in `encode_event_json`. Raises `CanonicalJSONError`.
     """
     redacted = redact(pdu, version)
     redacted.pop("signatures", None)  # `unsigned` does not survive redaction
-    return encode_event_json(redacted, version)
+    return encode_event_json(redacted, version, again=again)
 
 
 def compute_event_id(pdu: dict[str, Any], version: RoomVersion) -> str:

@@ -3,7 +3,6 @@
 from typing import Any, TypeGuard
 
 from homeserver.core.events import Event
-from homeserver.core.hashes import encode_event_json
 from homeserver.services.events import StoredEvent
 from storage import event_graph
 from storage.database import Position, Write
@@ -51,7 +50,7 @@ def write_new(tx: Write, stored: StoredEvent, position: Position | None, replace
         **_place(stored, position, replaces_nid),
     )
     write_relation(tx, stored, position)
-    tx.insert(event_bodies, event_nid=stored.nid, body=encode_event_json(event.pdu, event.room_version))
+    tx.insert(event_bodies, event_nid=stored.nid, body=event.encoded())
     if event.redacts is not None and "\0" not in event.redacts:
         tx.insert(redactions, redacts=event.redacts, event_nid=stored.nid)
     if not stored.outlier:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from federation.outbound.failures import FederationError
 from homeserver.core.auth_errors import AuthError, MissingEvents
-from homeserver.core.auth_rules import auth_types_for, check_auth
+from homeserver.core.auth_rules import auth_events_of, auth_types_for, check_auth
 from homeserver.core.auth_selection import CREATE_KEY
 from homeserver.core.events import Event, StateKey, StateMap
 from homeserver.errors import NotRecommended
@@ -254,7 +254,9 @@ class ReceivePdu:
         state = _entries(before, draft, keys)
         if draft.is_partial:
             state |= await self._lent.resolved(tx, draft, event, before)
-        refusal = await self._refusal(tx, event, state)
+        # What its auth events allow, the same events allow as the state.
+        is_as_cited = set(state.values()) == set(auth_events_of(event))
+        refusal = None if is_as_cited else await self._refusal(tx, event, state)
         if refusal is not None:
             return "rejected", f"step 5, {refusal}"
         # Step 6, which is caught up on when all members of the room are known

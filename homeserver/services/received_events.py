@@ -35,7 +35,7 @@ def parse(pdus: Iterable[object], version: RoomVersion, room_id: str) -> Receive
         try:
             checked = check_pdu(pdu, version)
             # One encoding serves the event id and the signatures: both are made over the same bytes.
-            signed = signed_bytes(checked, version)
+            signed = signed_bytes(checked, version, again=True)
             event = Event.from_pdu(checked, version, event_id_of(checked, version, signed))
         except (InvalidEvent, CanonicalJSONError) as error:
             received.dropped.append((None, f"step 1: {error}"))
@@ -66,7 +66,7 @@ async def verify(received: Received, signatures: EventSignatures, told_by: str |
         failure = failures.get(event.event_id)
         if failure is not None:
             received.dropped.append((event.event_id, f"step 2: {failure}"))
-        elif content_hash_matches(event.pdu, event.room_version):
+        elif content_hash_matches(event.pdu, event.room_version, again=True):
             passed.append(event)
         else:
             passed.append(event.redacted())

@@ -12,7 +12,6 @@ from homeserver.core.canonical_json import CanonicalJSONError, encode_lenient
 from homeserver.core.event_builder import EventDraft
 from homeserver.core.event_format import InvalidEvent, check_pdu
 from homeserver.core.events import MEMBER, Event, StateKey
-from homeserver.core.hashes import encode_event_json
 from homeserver.core.identifiers import is_valid_user_id
 from homeserver.core.signatures import sign_event
 from homeserver.errors import Forbidden, IncompatibleRoomVersion, InvalidParam, NotFound
@@ -207,7 +206,7 @@ class ResidentServer:
 
 def pdu_array(events: Collection[StoredEvent]) -> bytes:
     """The PDUs, redacted where they were redacted, as a JSON array."""
-    return b"[" + b",".join([encode_event_json(one.shown.pdu, one.event.room_version) for one in events]) + b"]"
+    return b"[" + b",".join([one.shown.encoded() for one in events]) + b"]"
 
 
 def _require_whole(head: RoomHead) -> None:

@@ -306,11 +306,16 @@ class HeadDraft:
             notify_seq=self.notify_seq,
             partial_state=self.is_partial,
         )
-        for event_id in head.extremities.keys() - self.extremities.keys():
-            tx.delete(forward_extremities, room_nid=nid, event_id=event_id)
-        for event_id in self.extremities.keys() - head.extremities.keys():
+        gone, new = head.extremities.keys() - self.extremities.keys(), self.extremities.keys() - head.extremities.keys()
+        for event_id in new:
             event_nid, depth = self.extremity_nids[event_id], self.extremities[event_id]
-            tx.insert(forward_extremities, room_nid=nid, event_nid=event_nid, event_id=event_id, depth=depth)
+            row = {"event_nid": event_nid, "event_id": event_id, "depth": depth}
+            if gone:  # as a rule one event takes the place of one
+                tx.update(forward_extremities, {"room_nid": nid, "event_id": gone.pop()}, **row)
+            else:
+                tx.insert(forward_extremities, room_nid=nid, **row)
+        for event_id in gone:
+            tx.delete(forward_extremities, room_nid=nid, event_id=event_id)
         for event_id in head.missing.keys() - self.missing.keys():
             tx.delete(backward_extremities, room_nid=nid, event_id=event_id)
         for event_id in self.missing.keys() - head.missing.keys():

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from homeserver.core.auth_rules import auth_events_of
-from homeserver.core.hashes import encode_event_json
 from homeserver.core.history_visibility import HISTORY_VISIBILITY, server_may_see_event, visibility_of
 from homeserver.errors import Forbidden, NotFound
 from homeserver.runtime.clock import Clock
@@ -178,7 +177,7 @@ class ServedEvents:
     async def _shown(self, origin: str, stored: StoredEvent) -> bytes:
         """The PDU, without its content where the server may not see it: the graph has to stay whole."""
         event = stored.shown if await self.may_see(origin, stored) else stored.event.redacted()
-        return encode_event_json(event.pdu, event.room_version)
+        return event.encoded()
 
     async def may_see(self, origin: str, stored: StoredEvent) -> bool:
         """Whether a server that is in the room may have the content of an event."""
@@ -206,7 +205,7 @@ class ServedEvents:
         return [(one.event.state_key or "", one.event.membership or "leave") for one in found.values()]
 
     def _transaction(self, events: Sequence[StoredEvent]) -> bytes:
-        return self._transaction_of([encode_event_json(one.shown.pdu, one.event.room_version) for one in events])
+        return self._transaction_of([one.shown.encoded() for one in events])
 
     def _transaction_of(self, pdus: Sequence[bytes]) -> bytes:
         return b'{"origin":"%b","origin_server_ts":%d,"pdus":[%b]}' % (
