@@ -28,7 +28,9 @@ def content_hash(pdu: dict[str, Any], version: RoomVersion, *, again: bool = Fal
     server-server-api §Calculating the content hash for an event. `again` as in `encode_event_json`. Raises
     `CanonicalJSONError`.
     """
-    hashed = {key: value for key, value in pdu.items() if key not in ("unsigned", "signatures", "hashes")}
+    hashed = pdu.copy()
+    for name in ("unsigned", "signatures", "hashes"):
+        hashed.pop(name, None)
     return unpadded_base64(sha256(encode_event_json(hashed, version, again=again)).digest())
 
 

@@ -136,6 +136,11 @@ class Events:
         """Keep a committed event in memory."""
         self._cache.put(stored.event_id, stored)
 
+    def put_all(self, several: Iterable[StoredEvent]) -> None:
+        """As `put`."""
+        for stored in several:
+            self.put(stored)
+
     def appended(self, tx: Write, stored: StoredEvent) -> None:
         """Show an event to the rest of the batch, and to everybody once it is committed."""
         in_batch: dict[str, StoredEvent] = tx.batch.setdefault(_BATCH_KEY, {})

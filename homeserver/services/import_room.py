@@ -120,6 +120,7 @@ class ImportRoom:
         """Store events without a place in the timeline, where they are not stored yet; returns all of them by id."""
         ordered = authorising_first(list({event.event_id: event for event in events}.values()))
         found = await self._events.get_many([event.event_id for event in ordered], tx)
+        new: list[StoredEvent] = []
         for event in ordered:
             stored = found.get(event.event_id)
             if stored is None:
@@ -132,12 +133,15 @@ class ImportRoom:
                     rejected=rejected.get(event.event_id),
                 )
                 found[event.event_id] = stored
+                new.append(stored)
                 write_new(tx, stored, None, None)
                 self._events.appended(tx, stored)
                 if event.is_state:
                     await self._persist.index(tx, stored)
             elif event.is_state:
                 await self._persist.index_if_new(tx, stored)
+        # They are wanted for the state of the room: read again, they would be parsed again.
+        tx.after_commit(partial(self._events.put_all, new))
         return found
 
     async def membership(

@@ -41,9 +41,9 @@ async def test_a_message_to_a_hundred_servers_is_signed_and_serialised_once(
         return Answer(200, {}, b'{"pdus":{}}') if "/send/" in sent.target else None
 
     network.interferences.append(take)
-    serialised = mock.Mock(wraps=sender_module.encode_lenient)
+    serialised = mock.Mock(wraps=sender_module._outbound)
     signed = mock.Mock(wraps=event_builder.add_event_signature)
-    monkeypatch.setattr(sender_module, "encode_lenient", serialised)
+    monkeypatch.setattr(sender_module, "_outbound", serialised)
     monkeypatch.setattr(event_builder, "add_event_signature", signed)
     await hs1.send("alice", room_id, "hello")
 

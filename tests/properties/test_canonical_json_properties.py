@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from homeserver.core.canonical_json import CanonicalJSONError, decode, encode, encode_lenient
+from homeserver.core.canonical_json import CanonicalJSONError, decode, encode, encode_again, encode_lenient
 
 LARGEST = 2**53 - 1
 text = st.text(st.characters(exclude_categories=["Cs"]))
@@ -30,6 +30,7 @@ def json_values(leaf: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 def test_encode_writes_what_canonicaljson_writes(value: Any) -> None:
     expected = canonicaljson.encode_canonical_json(value)
     assert encode(value) == expected
+    assert encode_again(value) == expected
     assert encode_lenient(value) == expected
 
 
