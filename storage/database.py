@@ -456,7 +456,7 @@ class Database:
         try:
             await self._run_batch(jobs, may_assume=True)
         except Exception as error:  # noqa: BLE001 (where it comes again, its callers get it)
-            log.warning("a batch of %d writes failed (%s); trying them one by one", len(jobs), type(error).__name__)
+            log.info("a batch of %d writes failed (%s): they are tried one by one", len(jobs), type(error).__name__)
             for job in jobs:
                 await self._run_alone(job)
 

@@ -81,6 +81,22 @@ async def test_a_client_that_loads_members_lazily_has_the_room_at_once_and_its_c
     assert not room.get("initial")
 
 
+async def test_a_sync_that_loads_members_lazily_is_told_the_counts_when_they_are_known(joined: Joined) -> None:
+    lazy = quote('{"room": {"state": {"lazy_load_members": true}}}')
+
+    async def sync(since: str = "") -> tuple[str, Any]:
+        answer = await joined.visited.site.ok("GET", f"/sync?filter={lazy}&timeout=20000{since}")
+        return answer["next_batch"], answer.get("rooms", {}).get("join", {}).get(joined.room_id)
+
+    token, room = await sync()
+    assert room["summary"]["m.joined_member_count"] == 1
+    joined.gate.set()
+    token, room = await sync(f"&since={token}")
+    assert room["summary"]["m.joined_member_count"] == 3
+    assert set(room["summary"]["m.heroes"]) == {BOB, ANN}
+    assert not room["timeline"]["events"]
+
+
 async def test_a_client_that_comes_to_want_all_members_gets_them_when_they_are_known(joined: Joined) -> None:
     pos, _ = await joined.slide(LAZY)
     pos, room = await joined.slide(ALL, pos)

@@ -172,15 +172,14 @@ class SyncEngine:
     def _select(
         self, request: SyncRequest, user: SyncUser, data: UserData, upto: int, with_news: Sequence[str] | None
     ) -> Selection:
-        withheld = None if request.filter.room.state.lazy_load_members else self._partial
         if request.since is None:
-            return select_all(user, request, upto, withheld)
+            return select_all(user, request, upto, self._partial)
         since = request.since
         # What was read may have grown since: memory has that part.
         news = [*(with_news or ()), *self._rooms.with_news(user, since.position)]
         news += self._typing.changed_since(since.ephemeral, user.joined)
         news += [row.room_id for row in data.changed(since.position, upto) if row.room_id]
-        return select_changed(user, request, upto, news, withheld)
+        return select_changed(user, request, upto, news, self._partial)
 
     def _presence_since(self, request: SyncRequest) -> list[PresenceState] | None:
         """What changed; None where the client does not want to know."""

@@ -248,11 +248,11 @@ class Rooms:
         now: RoomNow | None,
     ) -> None:
         parts = [self._sections.write(request, draft, known)]
-        if now is not None and (draft.span.is_full or _changes_members(draft)):
+        if now is not None and (draft.span.is_full or room.became_whole or _changes_members(draft)):
             parts.append(b'"summary":' + orjson.dumps(summary_of(now, request.user_id)))
         ephemeral = self._ephemeral(request, room)
         account = self._account_data(request, room, data)
-        is_quiet = not draft.timeline.events and not draft.state and not draft.timeline.limited
+        is_quiet = not (draft.timeline.events or draft.state or draft.timeline.limited or room.became_whole)
         if is_quiet and not ephemeral and not account and not draft.span.is_full and not self._is_read(request, room):
             return
         if ephemeral or draft.span.is_full:

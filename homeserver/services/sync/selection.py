@@ -11,12 +11,14 @@ from homeserver.services.sync.users import MembershipChange, SyncUser
 
 @dataclass(frozen=True, slots=True)
 class JoinedRoom:
-    """A room that the user is in, with the part of its history to show. `joined_at`: see `SyncUser.joined`."""
+    """A room that the user is in, with the part of its history to show. `joined_at`: see `SyncUser.joined`.
+    `became_whole`: members of whom the client, which has the room, was not told are known now."""
 
     room_id: str
     nid: int
     span: Span
     joined_at: int
+    became_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,11 @@ class Selection:
     knocked: list[str] = field(default_factory=list)
 
 
-def select_all(user: SyncUser, request: SyncRequest, upto: int, withheld: PartialRooms | None = None) -> Selection:
-    """Everything, for a client that knows nothing yet. `withheld`: rooms that it is shown when all members are known,
-    as it does not load them lazily."""
+def select_all(user: SyncUser, request: SyncRequest, upto: int, partial: PartialRooms | None = None) -> Selection:
+    """Everything, for a client that knows nothing yet. Rooms that are `partial` are shown to clients that do not load
+    members lazily when all members are known."""
     selection = Selection(upto)
+    withheld = None if request.filter.room.state.lazy_load_members else partial
     wanted = request.filter.room
     for room_id, membership in user.memberships.items():
         if not wanted.allows_room(room_id) or room_id in user.forgotten:
@@ -71,10 +74,10 @@ def select_changed(
     request: SyncRequest,
     upto: int,
     with_news: Iterable[str],
-    withheld: PartialRooms | None = None,
+    partial: PartialRooms | None = None,
 ) -> Selection:
-    """What changed since the client's token. `with_news`: rooms of the user in which anything happened. `withheld`: see
-    `select_all`."""
+    """What changed since the client's token. `with_news`: rooms of the user in which anything happened. `partial`: see
+    `select_all`; to clients that load members lazily, such a room becoming whole is news."""
     selection = Selection(upto)
     since, wanted = request.after, request.filter.room
     changes = user.changes_between(since, upto)
@@ -83,17 +86,20 @@ def select_changed(
             # That a room was left is told even where it is forgotten already: other devices could not know otherwise.
             _select_changed_membership(selection, user, room_id, told, since)
     candidates = user.joined if request.full_state else with_news
-    if withheld is not None:
-        candidates = (*candidates, *withheld.whole_since(since, user.joined))
+    whole = () if partial is None else partial.whole_since(since, user.joined)
+    if whole:
+        candidates = (*candidates, *whole)
+    is_lazy = wanted.state.lazy_load_members
     for room_id in dict.fromkeys(candidates):
         if room_id in changes and _is_new(changes[room_id]):
             continue
         if room_id in user.joined and wanted.allows_room(room_id):
-            is_new = withheld is not None and withheld.became_whole(room_id, since)
+            is_new = not is_lazy and room_id in whole
             span = Span(since, upto, is_full=request.full_state or is_new, is_new=is_new)
-            selection.joined.append(JoinedRoom(room_id, user.nids[room_id], span, user.joined[room_id]))
-    if withheld is not None:
-        selection.joined = [room for room in selection.joined if not withheld.is_partial(room.room_id)]
+            joined_at = user.joined[room_id]
+            selection.joined.append(JoinedRoom(room_id, user.nids[room_id], span, joined_at, room_id in whole))
+    if partial is not None and partial.are_any and not is_lazy:
+        selection.joined = [room for room in selection.joined if not partial.is_partial(room.room_id)]
     return selection
 
 
