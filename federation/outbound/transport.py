@@ -185,7 +185,7 @@ class HttpTransport:
                 async with self.session().request(
                     method,
                     url,
-                    data=body,
+                    data=None if body is None else aiohttp.BytesPayload(body),
                     headers={**headers, hdrs.HOST: address.host_header},
                     allow_redirects=False,
                     server_hostname=address.tls_name,
@@ -216,7 +216,8 @@ async def read_bounded(
     pieces: list[bytes] = []
     size = 0
     try:
-        async for piece in response.content.iter_chunked(64 * 1024):
+        while not response.content.at_eof():
+            piece = await response.content.readany()
             size += len(piece)
             if size > max_bytes:
                 response.close()
