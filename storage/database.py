@@ -237,8 +237,8 @@ class _Batch:
 
     async def lock_rooms(self, room_nids: Collection[int]) -> None:
         """Lock the rows of these rooms, in the order of their ids, so that two processes never wait for each other."""
-        wanted = sorted(set(room_nids) - self._locked.keys())
-        if not wanted or not self._database.is_shared:
+        wanted = sorted(set(room_nids) - self._locked.keys()) if self._database.is_shared else ()
+        if not wanted:
             return
         statement = (
             select(rooms.c.room_nid, rooms.c.version)
@@ -275,18 +275,15 @@ class _Batch:
         forwards = [p for p in positions if not p.backwards]
         backwards = [p for p in positions if p.backwards]
         groups = _grouped(self._kept)
-        if not groups and not positions and not self._begun:
-            first, back = 0, 0
-        else:
+        if groups or positions or self._begun:
             with _Counted():
-                first, back = await self._database.engine.finish_batch(
+                await self._database.engine.finish_batch(
                     self._connection,
                     self._begun,
                     (len(forwards), len(backwards)),
                     lambda f, b: _plan(groups, forwards, f, backwards, b),
                 )
             self._begun = False
-        _give_out(forwards, first, backwards, back)
         return [Hint(s, int(p), keys, payload) for write in self._kept for s, p, keys, payload in write.hints]
 
     def _summarise(self) -> None:
@@ -331,15 +328,12 @@ def _grouped(writes: Sequence[Write]) -> list[_Group]:
     return groups
 
 
-def _give_out(forwards: list[Position], first: int, backwards: list[Position], back: int) -> None:
+def _plan(groups: list[_Group], forwards: list[Position], first: int, backwards: list[Position], back: int) -> Plan:
+    """What to run, now that the places of the log are known: those after `first`, and before `back`."""
     for offset, position in enumerate(forwards, first + 1):
         position.value = offset
     for offset, position in enumerate(backwards, back + 1):
         position.value = -offset
-
-
-def _plan(groups: list[_Group], forwards: list[Position], first: int, backwards: list[Position], back: int) -> Plan:
-    _give_out(forwards, first, backwards, back)
     return [
         change.planned(
             [tuple([v.value if type(v := row[name]) is Position else v for name in change.order]) for row in rows]

@@ -67,7 +67,7 @@ def privileged_creators(create: Event) -> frozenset[str]:
 
 def _object(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = content.get(name)
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 class PowerLevels:

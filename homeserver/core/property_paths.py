@@ -4,7 +4,7 @@ Source: https://spec.matrix.org/v1.19/appendices/#dot-separated-property-paths.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ def split_path(path: str) -> tuple[str, ...]:
 def lookup(value: Any, names: Sequence[str]) -> Any:
     """The property at the path, or MISSING. Arrays are never walked into."""
     for name in names:
-        if not isinstance(value, Mapping) or name not in value:
+        if not isinstance(value, dict) or name not in value:
             return MISSING
         value = value[name]
     return value

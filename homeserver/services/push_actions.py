@@ -154,7 +154,7 @@ class PushActions:
         """The root of the thread that the event is in, by its own relation or by what it relates to."""
         relation = event.content.get("m.relates_to")
         for _ in range(_MAX_HOPS):
-            if not isinstance(relation, Mapping):
+            if not isinstance(relation, dict):
                 return None
             target = relation.get("event_id")
             if not isinstance(target, str) or not is_storable(target):
@@ -219,7 +219,7 @@ class PushActions:
     def _mentions_room(self, event: Event) -> bool:
         """Whether it matters if the sender may notify everybody."""
         mentions = event.content.get("m.mentions")
-        if isinstance(mentions, Mapping):
+        if isinstance(mentions, dict):
             return mentions.get("room") is True
         return self._names_in_body(event) and "@room" in str(event.content["body"]).lower()
 
@@ -227,7 +227,7 @@ class PushActions:
         """The local users, with their names, whom the predefined rules can treat differently from others."""
         named: set[str] = set()
         mentions = event.content.get("m.mentions")
-        users = mentions.get("user_ids") if isinstance(mentions, Mapping) else None
+        users = mentions.get("user_ids") if isinstance(mentions, dict) else None
         if isinstance(users, list):
             named.update(user for user in users if isinstance(user, str) and user.endswith(self._suffix))
         if event.type == MEMBER and event.state_key is not None and event.state_key.endswith(self._suffix):

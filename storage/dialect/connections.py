@@ -72,7 +72,7 @@ class Connections(Protocol):
 
     async def finish_batch(
         self, connection: Any, begun: bool, places: tuple[int, int], plan: Callable[[int, int], Plan]
-    ) -> tuple[int, int]:
+    ) -> None:
         """As `Engine.finish_batch`."""
         ...
 

@@ -100,12 +100,12 @@ class Engine:
 
     async def finish_batch(
         self, connection: Connection, begun: bool, places: tuple[int, int], plan: Callable[[int, int], Plan]
-    ) -> tuple[int, int]:
+    ) -> None:
         """Take `places` (forwards, backwards) of the log, run what `plan` makes of the first of each, and commit.
 
         The row of the counter stays locked until the commit: that is what puts positions in the order of commits.
         """
-        return await self._connections.finish_batch(connection, begun, places, plan)
+        await self._connections.finish_batch(connection, begun, places, plan)
 
     def full_text(
         self, table: Table, key: str, terms: Sequence[Sequence[str]], *, beginnings: bool = False

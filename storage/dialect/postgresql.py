@@ -49,7 +49,7 @@ class PostgresqlConnections:
 
     async def finish_batch(
         self, connection: AsyncConnection, begun: bool, places: tuple[int, int], plan: Callable[[int, int], Plan]
-    ) -> tuple[int, int]:
+    ) -> None:
         raw = await _driver_connection(connection)
         if not begun:
             await raw.execute("BEGIN")
@@ -60,7 +60,6 @@ class PostgresqlConnections:
             else:
                 await raw.executemany(sql, rows)
         await raw.execute("COMMIT")
-        return first, backwards
 
     async def roll_back(self, connection: AsyncConnection) -> None:
         await (await _driver_connection(connection)).execute("ROLLBACK")

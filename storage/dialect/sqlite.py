@@ -160,8 +160,8 @@ class SqliteConnections:
         begun: bool,
         places: tuple[int, int],
         plan: Callable[[int, int], Plan],
-    ) -> tuple[int, int]:
-        return await connection.with_driver(_finish, begun, places, plan)
+    ) -> None:
+        await connection.with_driver(_finish, begun, places, plan)
 
     async def roll_back(self, connection: SqliteConnection) -> None:
         await connection.with_driver(_roll_back)
@@ -225,7 +225,7 @@ def _take(cursor: sqlite3.Cursor, count: int, row: int) -> int:
 
 def _finish(
     raw: sqlite3.Connection, begun: bool, places: tuple[int, int], plan: Callable[[int, int], Plan]
-) -> tuple[int, int]:
+) -> None:
     cursor = raw.cursor()
     if not begun:
         cursor.execute("BEGIN IMMEDIATE")
@@ -233,7 +233,6 @@ def _finish(
     for sql, rows in plan(first, backwards):
         cursor.executemany(sql, rows)
     cursor.execute("COMMIT")
-    return first, backwards
 
 
 def _roll_back(raw: sqlite3.Connection) -> None:
