@@ -99,12 +99,13 @@ class Write(Read):
         super().__init__(database)
         self._batch = batch
         self._has_savepoint = False
-        self.changes: list[tuple[Change, dict[str, Any]]] = []
-        self.hints: list[tuple[Stream, Position, tuple[str, ...], Any]] = []
-        self.positions: list[Position] = []
-        self.to_install: list[Callable[[], None]] = []
         self._on_undo: list[Callable[[], None]] = []
+        # What the batch takes from here, in the order in which it was asked for.
+        self.changes: list[tuple[Change, dict[str, Any]]] = []
+        self.positions: list[Position] = []
+        self.hints: list[tuple[Stream, Position, tuple[str, ...], Any]] = []
         self.to_summarise: dict[str, Callable[[Write], None]] = {}
+        self.to_install: list[Callable[[], None]] = []
 
     @property
     def batch(self) -> dict[str, Any]:
