@@ -17,15 +17,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Two processes that start at once must not both migrate: this number is the lock's name on PostgreSQL.
-_LOCK = 4_802_731
-
 
 async def bring_up_to_date(engine: "Engine") -> None:
     """Make or migrate the tables; raises what Alembic raises when the database is newer than this version."""
     async with engine.connect() as connection:
-        if not engine.is_sqlite:
-            await connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK})")
+        await connection.exec_driver_sql(engine.before_migration)
         try:
             await connection.exec_driver_sql(engine.begin_write)
             try:
@@ -35,8 +31,7 @@ async def bring_up_to_date(engine: "Engine") -> None:
                 raise
             await connection.exec_driver_sql("COMMIT")
         finally:
-            if not engine.is_sqlite:
-                await connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_LOCK})")
+            await connection.exec_driver_sql(engine.after_migration)
 
 
 def _bring_up_to_date(connection: Connection) -> None:

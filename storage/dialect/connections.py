@@ -55,6 +55,8 @@ class Connections(Protocol):
 
     begin_write: str
     begin_read: str
+    before_migration: str
+    after_migration: str
     insert: Callable[..., Any]
 
     @property

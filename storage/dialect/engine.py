@@ -58,6 +58,16 @@ class Engine:
         """The statement that opens a transaction whose statements all see the same moment."""
         return self._connections.begin_read
 
+    @property
+    def before_migration(self) -> str:
+        """The statement that prepares a connection for changing the tables, before the transaction begins."""
+        return self._connections.before_migration
+
+    @property
+    def after_migration(self) -> str:
+        """The opposite, after the transaction."""
+        return self._connections.after_migration
+
     def change(self, table: Table, kind: str, columns: tuple[str, ...], keys: tuple[str, ...] = ()) -> Change:
         """The one `Change` of this shape.
 

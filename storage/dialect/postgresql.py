@@ -18,6 +18,9 @@ class PostgresqlConnections:
 
     begin_write: str = "BEGIN"
     begin_read: str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    # Two processes that start at once must not both migrate: the number is the lock's name.
+    before_migration: str = "SELECT pg_advisory_lock(4802731)"
+    after_migration: str = "SELECT pg_advisory_unlock(4802731)"
     insert: Callable[..., Any] = staticmethod(postgresql.insert)
 
     def __init__(self, url: str, size: int) -> None:

@@ -97,6 +97,9 @@ class SqliteConnections:
 
     begin_write: str = "BEGIN IMMEDIATE"
     begin_read: str = "BEGIN"
+    # Indexes are made by sorting: of a large database, not in memory.
+    before_migration: str = "PRAGMA temp_store = FILE"
+    after_migration: str = "PRAGMA temp_store = MEMORY"
     insert: Callable[..., Any] = staticmethod(sqlite.insert)
 
     def __init__(self, url: str, size: int) -> None:
