@@ -136,6 +136,16 @@ def add_edges(tx: Write, event_nid: int, prev_event_ids: Iterable[str]) -> None:
         tx.insert(event_edges, event_nid=event_nid, prev_event_id=prev_event_id)
 
 
+async def following(tx: Read, event_id: str) -> list[str]:
+    """The stored events that cite an event in prev_events."""
+    statement = (
+        select(events.c.event_id)
+        .join(event_edges, event_edges.c.event_nid == events.c.event_nid)
+        .where(event_edges.c.prev_event_id == event_id)
+    )
+    return [row.event_id for row in await tx.fetch_all(statement)]
+
+
 async def prev_events(tx: Read, event_nids: Iterable[int]) -> dict[int, list[str]]:
     """What events cite in prev_events."""
     found: dict[int, list[str]] = {}

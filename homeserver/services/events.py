@@ -13,6 +13,7 @@ from homeserver.core.events import Event, StateKey
 from homeserver.core.room_versions import KNOWN_VERSIONS
 from homeserver.runtime.bus import Hint
 from homeserver.services.bounded_cache import BoundedCache
+from storage import event_graph
 from storage import events as storage_events
 from storage.database import Database, Read, Write
 from storage.streams import Stream
@@ -160,6 +161,13 @@ class Events:
         """Whether this batch has put off events of a room's timeline: no reads of the batch see them."""
         in_batch: dict[str, StoredEvent] = tx.batch.get(_BATCH_KEY, {})
         return any(stored.room_nid == room_nid and not stored.outlier for stored in in_batch.values())
+
+    async def following(self, tx: Write, event_id: str) -> list[StoredEvent]:
+        """The events that cite an event in prev_events, those of this batch too."""
+        in_batch: dict[str, StoredEvent] = tx.batch.get(_BATCH_KEY, {})
+        new = [one_id for one_id, stored in in_batch.items() if event_id in stored.event.prev_events]
+        ids = dict.fromkeys([*new, *await event_graph.following(tx, event_id)])
+        return list((await self.get_many(ids, tx)).values())
 
     def forget_elsewhere(self, tx: Write, event_id: str) -> None:
         """Have the other processes read the event again."""

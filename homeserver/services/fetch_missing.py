@@ -21,6 +21,7 @@ ONE_BY_ONE: Final = 30
 """Up to so many events of a state are asked for singly; of more, the whole state is."""
 AT_ONCE: Final = 8
 MAX_STATE: Final = 500_000
+_ANSWERED: Final = frozenset({"refused", "malformed"})
 
 
 class FetchMissing:
@@ -129,6 +130,8 @@ class FetchMissing:
                 try:
                     return await self._client.event(origin, event_id)
                 except FederationError as error:
+                    if error.kind not in _ANSWERED:
+                        raise  # it may be had later: without it, the state would not be what it is elsewhere
                     log.info("no event %s: %s", event_id, error)
                     return None
 

@@ -6,7 +6,7 @@ server-server-api §Checks performed on receipt of a PDU, and §Soft failure, sa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from homeserver.core.auth_rules import auth_events_of
 from homeserver.core.events import MEMBER, Event, StateKey
@@ -21,6 +21,9 @@ from homeserver.services.snapshots import Delta, Entry, Snapshot
 from storage import room_state as storage_state
 from storage.database import Database, Position, Write
 from storage.streams import Stream
+
+_LOOKED_AT: Final = 1_000
+"""So many events are looked at to find out whether an event that comes late is built upon."""
 
 
 class PushCounter(Protocol):
@@ -211,8 +214,12 @@ class PersistEvent:
         position: Position,
         known: Mapping[str, Event],
     ) -> None:
-        """The event becomes a forward extremity, and the current state that after all extremities."""
+        """The event becomes a forward extremity, and the current state that after all extremities; unless it comes
+        late: what the room is built upon already has had its effect, and would undo what came after it."""
         event = stored.event
+        draft.last_position = position
+        if event.event_id in draft.missing and await self._is_built_upon(tx, event.event_id):
+            return
         superseded = await self._superseded(tx, draft, event)
         others = draft.extremities.keys() - superseded
         gone: set[str] = set()
@@ -235,7 +242,18 @@ class PersistEvent:
         draft.set_extremities(superseded, event.event_id, stored.nid, event.depth)
         if gone:
             await self._members.tell_gone(tx, draft, stored, gone)
-        draft.last_position = position
+
+    async def _is_built_upon(self, tx: Write, event_id: str) -> bool:
+        """Whether an accepted event cites the event, be it through others that could not become extremities."""
+        pending, seen = [event_id], {event_id}
+        while pending and len(seen) < _LOOKED_AT:
+            for following in await self._events.following(tx, pending.pop()):
+                if following.is_accepted:
+                    return True
+                if following.event_id not in seen:
+                    seen.add(following.event_id)
+                    pending.append(following.event_id)
+        return bool(pending)
 
     async def _merge(
         self,

@@ -120,11 +120,11 @@ class ReceivePdu:
         known = self._events.cached(event.event_id)
         try:
             lacking = await self._lacking_prev_events(event)
-            if known is None and (lacking or relay):
+            if known is None and (lacking or relay or not event.prev_events):
                 known = await self._events.get(event.event_id)
             # Where all before it is here, the write that appends it finds out whether it is known.
             again = known is not None and await self._earlier.has(known)
-            if known is not None and not known.outlier and not again:
+            if known is not None and not again and (not known.outlier or await self._is_of_before(event)):
                 return Verdict(event.event_id, "known", stored=known)
             if lacking and fills_gap and await self._fill_gap(origin, event):
                 lacking = await self._lacking_prev_events(event)
@@ -169,6 +169,12 @@ class ReceivePdu:
         """Whether it is where this server's part of the room begins that the event builds on: there is no gap then."""
         head = await self._heads.get(event.room_id)
         return head is not None and head.missing.keys() >= set(lacking)
+
+    async def _is_of_before(self, event: Event) -> bool:
+        """Whether an event that is only known as a part of a state, or as what authorises one, is older than all that
+        this server has of the room: the room is built upon it, so it is no news."""
+        head = await self._heads.get(event.room_id)
+        return head is not None and event.depth < min(head.missing.values(), default=0)
 
     async def _fill_gap(self, origin: str, event: Event) -> bool:
         """Takes in what the other server has between what is known here and the event; whether it told of that."""

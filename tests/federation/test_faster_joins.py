@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from random import Random
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import select
@@ -159,6 +160,31 @@ async def test_other_servers_are_asked_where_the_one_joined_through_is_gone(
     await whole(hs2, room_id, until)
     assert list(dict.fromkeys(gate.asked)) == ["hs1", "hs3"]
     assert await facts(hs2, room_id) == await facts(hs3, room_id)
+
+
+async def test_a_state_is_whole_only_with_the_events_that_did_not_arrive_at_first(
+    hs1: Hearth, hs2: Hearth, network: Network, gate: Gate, until: Until
+) -> None:
+    room_id = await hs1.create_room("alice")
+    for number in range(8):
+        await hs1.join(f"user{number}", room_id)
+    [newest] = await hs1.extremities(room_id)
+    lost: list[str] = []
+
+    async def lose(sent: Sent) -> Answer | None:
+        if "/event/" in sent.target and quote(newest, safe="") not in sent.target and not lost:
+            lost.append(sent.target)
+            while len(network.requests("/event/")) < 4:  # the others arrive
+                await asyncio.sleep(0)
+            raise FederationError("unreachable", sent.destination, "the answer was lost")
+        return None
+
+    network.interferences.append(lose)
+    await hs2.join("bob", room_id, hs1, whole=False)
+    gate.opened.set()
+    await whole(hs2, room_id, until)
+    assert lost
+    assert await facts(hs2, room_id) == await facts(hs1, room_id)
 
 
 async def test_whoever_is_kicked_is_looked_for_among_all_members(hs1: Hearth, hs2: Hearth, gate: Gate) -> None:

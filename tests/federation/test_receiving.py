@@ -294,6 +294,51 @@ async def test_state_keys_of_many_bytes_are_rejected_in_older_rooms_without_brea
     assert await hs1.has(after.event_id)
 
 
+async def test_what_the_room_is_built_upon_is_no_news_when_it_is_sent_late(hs1: Hearth, hs2: Hearth) -> None:
+    room_id = await hs1.create_room("alice", room_version="11")
+    [newest] = await hs1.extremities(room_id)
+    await hs2.join("bob", room_id, hs1)
+    await hs2.join("ben", room_id, hs1)
+    state, extremities = await hs2.state(room_id), await hs2.extremities(room_id)
+    history: list[Event] = []
+    pending = [newest]
+    while pending:
+        stored = await hs1.event(pending.pop())
+        assert stored is not None
+        history.append(stored.event)
+        pending += stored.event.prev_events
+    for number, event in enumerate(reversed(history)):
+        assert await hs1.say(hs2, [event.pdu], txn=str(number)) == {event.event_id: {}}
+    assert await hs2.extremities(room_id) == extremities
+    assert await hs2.state(room_id) == state
+
+
+async def test_what_fills_a_gap_late_is_no_news_either(hs1: Hearth, hs2: Hearth, until: Until) -> None:
+    room_id = await shared_room(hs1, hs2)
+    hs1.network.cut.add(frozenset(("hs1", "hs2")))
+    for number in range(25):  # more than are fetched of a gap
+        await hs1.set_state("alice", room_id, "m.room.topic", {"topic": str(number)})
+    [newest] = await hs1.extremities(room_id)
+    hs1.network.heal()
+    stored = await hs1.event(newest)
+    assert stored is not None
+    assert await hs1.say(hs2, [stored.event.pdu]) == {newest: {}}
+
+    async def bridged() -> bool:
+        return await hs2.has(newest)
+
+    await until(bridged)
+    head = await hs2.reading.heads.get(room_id)
+    assert head is not None
+    state = await hs2.state(room_id)
+    for event_id in [event_id for event_id in head.missing if event_id != newest]:
+        late = await hs1.event(event_id)
+        assert late is not None
+        await hs1.say(hs2, [late.event.pdu], txn=event_id)
+    assert await hs2.extremities(room_id) == {newest}
+    assert await hs2.state(room_id) == state
+
+
 async def test_prev_events_of_another_room_are_no_prev_events(hs1: Hearth, hs2: Hearth) -> None:
     room_id, other = await shared_room(hs1, hs2), await shared_room(hs1, hs2)
     elsewhere = await hs1.extremities(other)
