@@ -219,6 +219,7 @@ class PersistEvent:
         event = stored.event
         draft.last_position = position
         if event.event_id in draft.missing and await self._is_built_upon(tx, event.event_id):
+            await self._fill_in(tx, draft, stored, position)
             return
         superseded = await self._superseded(tx, draft, event)
         others = draft.extremities.keys() - superseded
@@ -243,6 +244,17 @@ class PersistEvent:
         if gone:
             await self._members.tell_gone(tx, draft, stored, gone)
 
+    async def _fill_in(self, tx: Write, draft: HeadDraft, stored: StoredEvent, position: Position) -> None:
+        """What an event that comes late builds on is behind others now, and no extremity any more."""
+        superseded = await self._superseded(tx, draft, stored.event)
+        others = draft.extremities.keys() - superseded
+        if not superseded or not others:
+            return
+        gone = await self._merge(tx, draft, stored, None, others, position)
+        draft.drop_extremities(superseded)
+        if gone:
+            await self._members.tell_gone(tx, draft, stored, gone)
+
     async def _is_built_upon(self, tx: Write, event_id: str) -> bool:
         """Whether an accepted event cites the event, be it through others that could not become extremities."""
         pending, seen = [event_id], {event_id}
@@ -260,15 +272,15 @@ class PersistEvent:
         tx: Write,
         draft: HeadDraft,
         stored: StoredEvent,
-        before: Snapshot,
+        before: Snapshot | None,
         others: set[str],
         position: Position,
     ) -> set[str]:
-        """The room has several extremities: its state is resolved of the states after each. Returns the servers that
-        are no longer in the room."""
+        """The room has several extremities: its state is resolved of the states after each, among them the event where
+        the state `before` it is given. Returns the servers that are no longer in the room."""
         event = stored.event
         own = {event.key: event.event_id} if event.state_key is not None else {}
-        states = [before.state() | own]
+        states = [] if before is None else [before.state() | own]
         # The event itself may win the resolution, so it has to be found by those who look for it.
         self._events.appended(tx, stored)
         for other in (await self._events.get_many(others, tx)).values():

@@ -285,6 +285,12 @@ class HeadDraft:
         self.extremity_nids[event_id] = event_nid
         self.is_changed = True
 
+    def drop_extremities(self, gone: set[str]) -> None:
+        """These are behind other forward extremities, as is known now."""
+        for event_id in gone:
+            self.extremities.pop(event_id, None)
+        self.is_changed = True
+
     def set_missing(self, event_id: str, depth: int | None) -> None:
         """A cited event is missing, or (None) is no longer."""
         if depth is None:

@@ -7,6 +7,7 @@ import pytest
 
 from federation.outbound.client import V1
 from federation.outbound.failures import FederationError
+from federation.outbound.transport import Answer
 from homeserver.core.event_builder import EventDraft, build_event
 from homeserver.core.events import Event
 from homeserver.core.hashes import content_hash
@@ -14,7 +15,7 @@ from homeserver.core.signatures import generate_signing_key, sign_event
 from homeserver.runtime.clock import FrozenClock
 from tests.federation.conftest import Until
 from tests.federation.hearth import Hearth
-from tests.federation.network import Network
+from tests.federation.network import Network, Sent
 
 BOB = "@bob:hs2"
 
@@ -313,30 +314,39 @@ async def test_what_the_room_is_built_upon_is_no_news_when_it_is_sent_late(hs1: 
     assert await hs2.state(room_id) == state
 
 
-async def test_what_fills_a_gap_late_is_no_news_either(hs1: Hearth, hs2: Hearth, until: Until) -> None:
+async def test_what_fills_a_gap_late_is_no_news_either(
+    hs1: Hearth, hs2: Hearth, network: Network, until: Until
+) -> None:
     room_id = await shared_room(hs1, hs2)
-    hs1.network.cut.add(frozenset(("hs1", "hs2")))
-    for number in range(25):  # more than are fetched of a gap
-        await hs1.set_state("alice", room_id, "m.room.topic", {"topic": str(number)})
-    [newest] = await hs1.extremities(room_id)
-    hs1.network.heal()
-    stored = await hs1.event(newest)
-    assert stored is not None
-    assert await hs1.say(hs2, [stored.event.pdu]) == {newest: {}}
+    taken: list[Sent] = []
 
-    async def bridged() -> bool:
-        return await hs2.has(newest)
+    async def take(sent: Sent) -> Answer | None:
+        if "/send/" not in sent.target:
+            return None
+        taken.append(sent)
+        return Answer(200, {}, b'{"pdus":{}}')
 
-    await until(bridged)
-    head = await hs2.reading.heads.get(room_id)
-    assert head is not None
-    state = await hs2.state(room_id)
-    for event_id in [event_id for event_id in head.missing if event_id != newest]:
-        late = await hs1.event(event_id)
-        assert late is not None
-        await hs1.say(hs2, [late.event.pdu], txn=event_id)
-    assert await hs2.extremities(room_id) == {newest}
-    assert await hs2.state(room_id) == state
+    async def give_no_missing_events(sent: Sent) -> Answer | None:
+        if "/get_missing_events/" not in sent.target:
+            return None
+        return Answer(404, {"content-type": "application/json"}, b'{"errcode":"M_UNRECOGNIZED","error":"no"}')
+
+    network.interferences += [take, give_no_missing_events]
+    first = await hs1.event(await hs1.set_state("alice", room_id, "m.room.topic", {"topic": "first"}))
+    second = await hs1.event(await hs1.set_state("alice", room_id, "m.room.topic", {"topic": "second"}))
+    assert first is not None
+    assert second is not None
+
+    async def all_taken() -> bool:
+        return any(second.event.content["topic"].encode() in (sent.body or b"") for sent in taken)
+
+    await until(all_taken)
+    network.interferences.remove(take)
+    for number, stored in enumerate((second, first)):
+        assert await hs1.say(hs2, [stored.event.pdu], txn=str(number)) == {stored.event_id: {}}
+        assert await hs2.has(stored.event_id)
+    assert await hs2.extremities(room_id) == {second.event_id}
+    assert (await hs2.state(room_id))["m.room.topic", ""] == second.event_id
 
 
 async def test_prev_events_of_another_room_are_no_prev_events(hs1: Hearth, hs2: Hearth) -> None:
