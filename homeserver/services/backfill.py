@@ -58,11 +58,10 @@ class Backfill:
         for server in self.servers(head):
             try:
                 pdus = await self._client.backfill(server, room_id, wanted, LIMIT)
+                if await self._take_in(server, head, pdus[:LIMIT], wanted):
+                    return
             except FederationError as error:
                 log.info("no history of %s from %s: %s", room_id, server, error)
-                continue
-            if await self._take_in(server, head, pdus[:LIMIT], wanted):
-                return
 
     async def take_from(self, server: str, head: RoomHead, event_id: str) -> None:
         """Stores an event and what came before it, as far as this server hands it out."""
@@ -70,10 +69,9 @@ class Backfill:
             return
         try:
             pdus = await self._client.backfill(server, head.room_id, [event_id], LIMIT)
+            await self._take_in(server, head, pdus[:LIMIT], [event_id])
         except FederationError as error:
             log.info("no history of %s from %s: %s", head.room_id, server, error)
-            return
-        await self._take_in(server, head, pdus[:LIMIT], [event_id])
 
     def servers(self, head: RoomHead) -> list[str]:
         """Whom to ask for the room's history: the servers with most of its members first."""
@@ -82,7 +80,8 @@ class Backfill:
 
     async def _take_in(self, server: str, head: RoomHead, pdus: Sequence[Any], wanted: Sequence[str]) -> int:
         """Stores those that are new, pass steps 1 to 4, and lie before the wanted events or others that are missed; how
-        many that were. The latest come first, so that each is one that is missed when it comes."""
+        many that were. The latest come first, so that each is one that is missed when it comes. Raises
+        `FederationError` where the server does not answer about what authorises them."""
         received = await verify(parse(pdus, head.room_version, head.room_id), self._signatures, server)
         known = await self._events.get_many([event.event_id for event in received.events])
         new = [e for e in received.events if e.event_id not in known or known[e.event_id].outlier]

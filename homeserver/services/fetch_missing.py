@@ -55,7 +55,8 @@ class FetchMissing:
             return [] if error.kind == "malformed" else None
 
     async def auth_events(self, origin: str, event: Event) -> None:
-        """Has what authorises the event stored, as far as the other server gives it."""
+        """Has what authorises the event stored, as far as the other server gives it. Raises `FederationError` where it
+        does not answer."""
         if not await self._lacking(auth_events_of(event)):
             return
         try:
@@ -123,6 +124,8 @@ class FetchMissing:
         return [event_id for event_id in dict.fromkeys(event_ids) if event_id not in found]
 
     async def _single(self, origin: str, event_ids: Sequence[str]) -> list[Any]:
+        """Those of the events that the other server gives, unchecked. Raises `FederationError` where it does not answer
+        about one."""
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def fetch(event_id: str) -> Any:

@@ -122,7 +122,8 @@ class ReceivePdu:
             lacking = await self._lacking_prev_events(event)
             if known is None and (lacking or relay or not event.prev_events):
                 known = await self._events.get(event.event_id)
-            # Where all before it is here, the write that appends it finds out whether it is known.
+            # Where all before it is here, the write that appends it finds out whether it is known; a create event,
+            # which has nothing before it, is known.
             again = known is not None and await self._earlier.has(known)
             if known is not None and not again and (not known.outlier or await self._is_of_before(event)):
                 return Verdict(event.event_id, "known", stored=known)

@@ -464,6 +464,25 @@ async def test_scrolling_back_fetches_what_was_before_the_join(hs1: Hearth, hs2:
     assert await hs2.state(room_id) == await hs1.state(room_id)
 
 
+async def test_history_that_cannot_be_judged_yet_is_left_for_another_time(
+    hs1: Hearth, hs2: Hearth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_id = await hs1.create_room("alice")
+    said = await hs1.send("alice", room_id, "hello")
+    await hs2.join("bob", room_id, hs1)
+    backfill = hs2.backfill()
+
+    async def lose(server: str, event: Event) -> None:
+        raise FederationError("unreachable", server, "the answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backfill._fetch, "auth_events", lose)
+        await backfill.backfill(room_id, dict((await head(hs2, room_id)).missing))
+    assert not await hs2.has(said)
+    await backfill.backfill(room_id, dict((await head(hs2, room_id)).missing))
+    assert await hs2.has(said)
+
+
 async def head(server: Hearth, room_id: str) -> Any:
     found = await server.reading.heads.get(room_id)
     assert found is not None

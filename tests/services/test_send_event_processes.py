@@ -50,6 +50,6 @@ async def test_a_request_that_another_process_has_answered_is_answered_alike(pro
     room_id = await first.new_room(joined=[BOB])
     sent = await first.say(BOB, room_id, txn_id="1")
     assert await second.say(BOB, room_id, txn_id="1") == sent
-    await first.membership.leave(BOB, room_id)  # type: ignore[arg-type]
+    await first.membership.leave(BOB, room_id)
     assert await second.say(BOB, room_id, txn_id="1") == sent
     assert await Spine(second.database, seed=3).say(BOB, room_id, txn_id="1") == sent
