@@ -14,6 +14,7 @@ import pytest
 
 from tests.client_api.bridge import BridgedSite, bridged_site
 from tests.client_api.whole_site import SERVER_NAME, WholeSite
+from tests.servers.websockets import ending
 
 PATH = "/_matrix/client/unstable/fi.mau.as_sync"
 GHOST = f"@irc_bob:{SERVER_NAME}"
@@ -53,10 +54,8 @@ class Connection:
 
     async def end(self) -> tuple[int | None, Any]:
         """The code that it is closed with, and the status in the reason."""
-        async with asyncio.timeout(20):
-            while (message := await self.ws.receive()).type is aiohttp.WSMsgType.TEXT:
-                pass
-        return self.ws.close_code, orjson.loads(message.extra or "{}").get("status")
+        _last, code, reason = await ending(self.ws)
+        return code, orjson.loads(reason or "{}").get("status")
 
 
 @asynccontextmanager

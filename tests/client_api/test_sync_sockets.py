@@ -9,10 +9,12 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import orjson
 import pytest
 
 from homeserver.config.account_sections import RateLimit, RateLimits
 from tests.client_api.whole_site import WholeSite, user, whole_site
+from tests.servers.websockets import ending
 
 PREFIX = "/_matrix/client/unstable/io.hearth.websocket"
 LISTS = {"all": {"ranges": [[0, 9]], "timeline_limit": 5, "required_state": []}}
@@ -39,11 +41,8 @@ class Talk:
 
     async def end(self) -> tuple[str | None, int | None]:
         """The errcode that is told before the WebSocket is closed, if any, and the code that it is closed with."""
-        errcode = None
-        async with asyncio.timeout(20):
-            while (message := await self.ws.receive()).type is aiohttp.WSMsgType.TEXT:
-                errcode = message.json().get("errcode")
-        return errcode, self.ws.close_code
+        last, code, _reason = await ending(self.ws)
+        return orjson.loads(last or "{}").get("errcode"), code
 
 
 @pytest.fixture
