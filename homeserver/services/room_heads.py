@@ -1,5 +1,6 @@
 """Room heads: cached with their version, drafted inside a batch, installed by its commit."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,13 +34,14 @@ class WholeRoom:
 
 
 class _Slot:
-    """A room's draft in a batch, and the operation that works on it."""
+    """A room's draft in a batch, the operation that works on it, and the news that the draft's head knows of."""
 
-    __slots__ = ("draft", "owner")
+    __slots__ = ("draft", "heard", "owner")
 
-    def __init__(self, draft: HeadDraft, owner: Write) -> None:
+    def __init__(self, draft: HeadDraft, owner: Write, heard: int | None) -> None:
         self.draft = draft
         self.owner = owner
+        self.heard = heard
 
 
 class RoomHeads:
@@ -49,7 +51,10 @@ class RoomHeads:
     def __init__(self, database: Database, *, cache_size: int = 2_000) -> None:
         self._database = database
         self._cache: BoundedCache[str, RoomHead] = BoundedCache(cache_size)
-        self._stale: set[str] = set()
+        # Room id → number of the news that outdated its head; whoever reads it clears away what was heard before.
+        self._stale: dict[str, int] = {}
+        self._loading: Counter[str] = Counter()
+        self._times_heard = 0
         database.bus.subscribe(self._on_hints, self._forget_all)
 
     def cached(self, room_id: str) -> RoomHead | None:
@@ -74,13 +79,13 @@ class RoomHeads:
         if slot is not None and slot.owner is tx:
             return slot.draft
         if slot is not None:
-            draft = slot.draft.copy()
+            draft, heard = slot.draft.copy(), slot.heard
         else:
             head = await self._current(tx, room_id)
             if head is None:
                 return None
-            draft = HeadDraft(head)
-        self._occupy(tx, slots, draft)
+            draft, heard = HeadDraft(head), self._stale.get(room_id)
+        self._occupy(tx, slots, draft, heard)
         return draft
 
     def create(self, tx: Write, room_id: str, room_version: RoomVersion, creator: str | None = None) -> HeadDraft:
@@ -89,13 +94,13 @@ class RoomHeads:
         head = RoomHead(self._database.new_id("room"), room_id, room_version)
         write_new_room(tx, head, creator)
         draft = HeadDraft(head, is_new=True)
-        self._occupy(tx, tx.batch.setdefault(_BATCH_KEY, {}), draft)
+        self._occupy(tx, tx.batch.setdefault(_BATCH_KEY, {}), draft, self._stale.get(room_id))
         return draft
 
-    def _occupy(self, tx: Write, slots: dict[str, _Slot], draft: HeadDraft) -> None:
+    def _occupy(self, tx: Write, slots: dict[str, _Slot], draft: HeadDraft, heard: int | None) -> None:
         room_id = draft.room_id
         previous = slots.get(room_id)
-        slots[room_id] = _Slot(draft, tx)
+        slots[room_id] = _Slot(draft, tx, heard)
 
         def undo() -> None:
             if previous is None:
@@ -104,17 +109,17 @@ class RoomHeads:
                 slots[room_id] = previous
 
         def summarise(summary: Write) -> None:
-            final = slots[room_id].draft
+            final, known = slots[room_id].draft, slots[room_id].heard
             if final.is_changed:
                 final.write(summary)
-                summary.after_commit(lambda: self._install(final))
+                summary.after_commit(lambda: self._install(final, known))
 
         tx.on_undo(undo)
         tx.before_commit(f"head:{room_id}", summarise)
 
-    def _install(self, draft: HeadDraft) -> None:
+    def _install(self, draft: HeadDraft, heard: int | None) -> None:
         draft.install()
-        self._stale.discard(draft.room_id)
+        self._knows(draft.room_id, heard)
         self._cache.put(draft.room_id, draft.head)
 
     async def _current(self, tx: Write, room_id: str) -> RoomHead | None:
@@ -136,13 +141,22 @@ class RoomHeads:
 
     async def _load(self, tx: Read, room_id: str) -> RoomHead | None:
         """Read the head and keep it; where an outdated one is in memory, only what happened since is read."""
+        self._loading[room_id] += 1
+        try:
+            return await self._load_as_of(tx, room_id, self._stale.get(room_id))
+        finally:
+            self._loading[room_id] -= 1
+            if not self._loading[room_id]:
+                del self._loading[room_id]
+
+    async def _load_as_of(self, tx: Read, room_id: str, heard: int | None) -> RoomHead | None:
         while True:
             old = self._cache.get(room_id)
             row = await storage_rooms.by_id(tx, room_id)
             if row is None:
                 return None
             if old is not None and old.version >= row.version:
-                self._stale.discard(room_id)
+                self._knows(room_id, heard)
                 return old
             if old is not None and old.is_partial != row.partial_state:
                 # What becomes known of earlier days is noted as of then: it is not among the changes since.
@@ -153,24 +167,35 @@ class RoomHeads:
             # the collections of the old one, which it takes over, are in use.
             if self._cache.get(room_id) is old:
                 head = news.applied_to(old)
-                self._stale.discard(room_id)
+                self._knows(room_id, heard)
                 self._cache.put(room_id, head)
                 return head
 
     def _on_hints(self, hints: list[Hint]) -> None:
         for hint in hints:
             if hint.stream == Stream.EVENTS and not isinstance(hint.payload, StoredEvent) and hint.keys:
-                room_id = hint.keys[0]
-                if self._cache.get(room_id) is not None:
-                    self._stale.add(room_id)
+                self._outdated(hint.keys[0])
             elif hint.stream == Stream.CACHES:
-                self._stale.update(
-                    key[len(WHOLE) :] for key in hint.keys if key.startswith(WHOLE)
-                )
+                for key in hint.keys:
+                    if key.startswith(WHOLE):
+                        self._outdated(key[len(WHOLE) :])
+
+    def _outdated(self, room_id: str) -> None:
+        """The room has changed since its head was read, or since that began."""
+        if self._cache.get(room_id) is not None or room_id in self._loading:
+            self._times_heard += 1
+            self._stale[room_id] = self._times_heard
+
+    def _knows(self, room_id: str, heard: int | None) -> None:
+        """What is kept of the room is as new as the news; there may have been more since."""
+        if self._stale.get(room_id) == heard:
+            self._stale.pop(room_id, None)
 
     def _forget_all(self) -> None:
-        self._stale.clear()
         self._cache.clear()
+        self._stale.clear()
+        for room_id in self._loading:
+            self._outdated(room_id)
 
 
 @dataclass(slots=True)
