@@ -106,6 +106,6 @@ def build_federation(
             FormerHosts(database, reading.events),
         ),
         ThirdPartyInvites(outside.client, access, reading.events, writing.membership),
-        Undecided(writing.receive, base.clock),
+        Undecided(writing.receive, heads, base.clock, server_name=base.server_name),
         writing.resync,
     )

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from federation.outbound.failures import FederationError
 from homeserver.core.auth_errors import AuthError, MissingEvents
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 
 Outcome = Literal["accepted", "known", "dropped", "undecided", "rejected", "soft_failed"]
 """`undecided`: what it takes to judge the event could not be had. It is not stored, and may be received again."""
-_NOT_GIVEN: Final = "step 5: its server does not give the events before it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ class ReceivePdu:
             del self._under_way[event.event_id]
             future.set_result(verdict)
         _log(verdict, event.room_id, origin)
-        if verdict.outcome == "undecided" and verdict.reason != _NOT_GIVEN and self.on_undecided is not None:
+        if verdict.outcome == "undecided" and self.on_undecided is not None:
             self.on_undecided(origin, event)
         return verdict
 
@@ -130,9 +129,10 @@ class ReceivePdu:
             if lacking and fills_gap and await self._fill_gap(origin, event):
                 lacking = await self._lacking_prev_events(event)
                 if not await self._are_older_than_ours(event, lacking):
-                    # Its server told all that it would tell: with the next event that it sends, the gap may be filled.
-                    return Verdict(event.event_id, "undecided", _NOT_GIVEN)
-            states = {event_id: await self._fetch.state_after(origin, event, event_id) for event_id in lacking}
+                    # It told all that it would tell; more of it may arrive by another way.
+                    reason = f"step 5: {origin} does not give the events before it"
+                    return Verdict(event.event_id, "undecided", reason)
+            states = await self._states_told(origin, event, lacking)
             # Only now: what authorises it may have come with the state.
             await self._fetch.auth_events(origin, event)
             event, advice = await self._ask_policy_server(event)
@@ -165,6 +165,18 @@ class ReceivePdu:
             for event_id in dict.fromkeys(event.prev_events)
             if event_id not in found or found[event_id].snapshot_id is None
         ]
+
+    async def _states_told(self, origin: str, event: Event, lacking: Sequence[str]) -> dict[str, StateMap]:
+        """The states after prev events that are missing here. Raises `FederationError`."""
+        try:
+            return {event_id: await self._fetch.state_after(origin, event, event_id) for event_id in lacking}
+        except FederationError as error:
+            head = await self._heads.get(event.room_id)
+            if error.kind != "refused" or head is None or head.is_partial:
+                raise
+            # A server whose part of the room begins with the event knows the state before it, and no more.
+            log.info("asking for the state before %s itself: %s", event.event_id, error)
+            return {event.event_id: await self._fetch.state_before(origin, event)}
 
     async def _are_older_than_ours(self, event: Event, lacking: Sequence[str]) -> bool:
         """Whether it is where this server's part of the room begins that the event builds on: there is no gap then."""

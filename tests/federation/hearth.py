@@ -160,7 +160,7 @@ class Hearth:
             server_name=name,
             process_name=base.process_name,
         )
-        self.undecided = Undecided(self.writing.receive, base.clock)
+        self.undecided = Undecided(self.writing.receive, self.reading.heads, base.clock, server_name=name)
         self.dispatcher = self._dispatcher()
         network.servers[name] = self.serve
 
