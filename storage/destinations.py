@@ -119,7 +119,8 @@ async def events_after(tx: Read, position: int, upto: int, limit: int) -> list[O
 
 
 async def events_for(tx: Read, server_name: str, position: int, limit: int) -> list[OutboundEvent]:
-    """As `events_after`, those that concern a server: of rooms that it is in, and what was noted for it."""
+    """As `events_after`, those that concern a server: of rooms that it is in, since it is, and what was
+    noted for it."""
     to_send = or_(and_(_TO_SEND, _is_in_room(server_name)), and_(events.c.rejected.is_(None), _is_noted(server_name)))
     statement = _EVENTS.where(events.c.position > position, to_send)
     return [_event(row) for row in await tx.fetch_all(statement.order_by(events.c.position).limit(limit))]
@@ -153,7 +154,12 @@ async def is_far_behind(tx: Read, server_name: str, position: int, more_than: in
 
 
 def _is_in_room(server_name: str) -> ColumnElement[bool]:
-    return exists().where(room_hosts.c.room_nid == events.c.room_nid, room_hosts.c.server_name == server_name)
+    """The server is in the room, and was when the event was added to it."""
+    return exists().where(
+        room_hosts.c.room_nid == events.c.room_nid,
+        room_hosts.c.server_name == server_name,
+        or_(room_hosts.c.since.is_(None), room_hosts.c.since < events.c.position),
+    )
 
 
 def _is_noted(server_name: str) -> ColumnElement[bool]:
@@ -182,10 +188,11 @@ async def room_nid_of(tx: Read, room_id: str) -> int | None:
     return await tx.fetch_value(select(rooms.c.room_nid).where(rooms.c.room_id == room_id))
 
 
-async def hosts_of_room(tx: Read, room_nid: int) -> list[str]:
-    """Servers with users in the room."""
-    rows = await tx.fetch_all(select(room_hosts.c.server_name).where(room_hosts.c.room_nid == room_nid))
-    return [row.server_name for row in rows]
+async def hosts_of_room(tx: Read, room_nid: int) -> dict[str, int]:
+    """Servers with users in the room, and after which place in the log what is sent there concerns them."""
+    table = room_hosts
+    rows = await tx.fetch_all(select(table.c.server_name, table.c.since).where(table.c.room_nid == room_nid))
+    return {row.server_name: row.since or 0 for row in rows}
 
 
 async def servers_of_user(tx: Read, user_id: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Which servers are in a room: kept for the rooms that were sent to lately."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from homeserver.core.events import Event, StateKey
@@ -29,7 +30,7 @@ class RoomHosts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._hosts: OrderedDict[int, tuple[str, ...]] = OrderedDict()
+        self._hosts: OrderedDict[int, Mapping[str, int]] = OrderedDict()
         self._room_nids: OrderedDict[str, int] = OrderedDict()
         self._times_forgotten = 0
 
@@ -38,13 +39,13 @@ class RoomHosts:
         self._hosts.clear()
         self._times_forgotten += 1
 
-    async def of(self, room_nid: int) -> tuple[str, ...]:
-        """The servers that are in the room, this one too."""
+    async def of(self, room_nid: int) -> Mapping[str, int]:
+        """The servers that are in the room, this one too, and since which place in the log."""
         hosts = self._hosts.get(room_nid)
         if hosts is None:
             forgotten = self._times_forgotten
             async with self._database.read() as tx:
-                hosts = tuple(await storage.hosts_of_room(tx, room_nid))
+                hosts = await storage.hosts_of_room(tx, room_nid)
             # What changed while it was read may not be in it: that is not kept for the events to come.
             if forgotten == self._times_forgotten:
                 self._hosts[room_nid] = hosts
@@ -63,7 +64,7 @@ class RoomHosts:
             self._room_nids[room_id] = room_nid
             if len(self._room_nids) > KNOWN_ROOMS:
                 self._room_nids.popitem(last=False)
-        return await self.of(room_nid)
+        return tuple(await self.of(room_nid))
 
     def heard(self, hint: Hint) -> None:
         """Who is in a room may have changed: any event may make the state another one."""

@@ -251,13 +251,14 @@ class FederationSender:
                 return
 
     async def _route_event(self, event: OutboundEvent) -> None:
-        """Puts the event into the outboxes of the servers in its room, and of the one whose user it is about."""
+        """Puts the event into the outboxes of the servers that were in its room, and of the one whose user it is
+        about."""
         waiting = WaitingEvent(event.position, event.nid, event.event_id, event.body)
         hosts = await self._hosts.of(event.room_nid)
         # A join or leave that another server had this one send comes from there.
         sender_server = event.sender.partition(":")[2]
-        for server_name in hosts:
-            if server_name not in (sender_server, self._server_name):
+        for server_name, since in hosts.items():
+            if since < event.position and server_name not in (sender_server, self._server_name):
                 self._add_event(server_name, waiting)
         target = _server_told_of(event)
         if target is not None and target not in (*hosts, sender_server, self._server_name):

@@ -135,14 +135,15 @@ class CompleteRoom:
         known_hosts = draft.hosts()
         old, new = dict(draft.state), done.snapshot.state()
         delta = await self._state.difference(tx, old, new)
-        for server in room.servers:
-            draft.add_users(server, -1)
         users = {user_id for user_id in draft.head.joined if user_id.endswith(self._suffix)}
         users |= {key[1] for key in delta if key[0] == MEMBER and key[1].endswith(self._suffix)}
         position = tx.position(Stream.MEMBERSHIPS, *sorted(users), draft.room_id)
         joined_before = {key[1] for key in delta if key[0] == MEMBER and draft.is_joined(key[1])}
         self._note_changes(tx, draft, delta, base, old, position, joined_at)
         await self._members.change(tx, draft, delta, position, {})
+        for server in room.servers:
+            # Only now: those of whom there are members have been there all the time.
+            draft.add_users(server, -1)
         draft.set_state(delta, done.snapshot)
         self._set_extremities(draft, done)
         draft.set_partial(False)

@@ -49,13 +49,13 @@ class MemberRows:
         for user_id, entry in changed.items():
             if entry is None:
                 memberships.remove(tx, draft.room_nid, user_id)
-                draft.set_member(user_id, None)
+                draft.set_member(user_id, None, position)
                 continue
             event = known[entry[0]] if entry[0] in known else found[entry[0]].shown
             self.put(tx, draft.room_nid, event, entry[1], position)
             if event.membership == "join" and user_id.endswith(self._suffix) and not draft.is_joined(user_id):
                 joining.append(user_id)
-            draft.set_member(user_id, event.membership)
+            draft.set_member(user_id, event.membership, position)
         if joining and self._succession is not None:
             await self._succeed(tx, draft, delta, joining, self._succession)
         gone = {server for server in before if not draft.host_count(server)}

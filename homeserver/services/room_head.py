@@ -141,6 +141,7 @@ class HeadDraft:
         "extremity_nids",
         "head",
         "hosts_delta",
+        "hosts_since",
         "invited_count",
         "is_changed",
         "is_new",
@@ -169,6 +170,7 @@ class HeadDraft:
         self.state = DraftState(head.state, self.state_delta)
         self.members_delta: dict[str, str | None] = {}
         self.hosts_delta: dict[str, int] = {}
+        self.hosts_since: dict[str, Position] = {}
         self.joined_count = head.joined_count
         self.invited_count = head.invited_count
         self.notify_seq = head.notify_seq
@@ -186,7 +188,7 @@ class HeadDraft:
         other.missing = dict(self.missing)
         other.state_delta.update(self.state_delta)
         other.members_delta = dict(self.members_delta)
-        other.hosts_delta = dict(self.hosts_delta)
+        other.hosts_delta, other.hosts_since = dict(self.hosts_delta), dict(self.hosts_since)
         other.joined_count, other.invited_count = self.joined_count, self.invited_count
         other.notify_seq, other.threads_delta = self.notify_seq, dict(self.threads_delta)
         other.last_position = self.last_position
@@ -256,8 +258,9 @@ class HeadDraft:
         self.snapshot = snapshot
         self.is_changed = True
 
-    def set_member(self, user_id: str, membership: str | None) -> None:
-        """A user's membership in the current state; anything but `join` and `invite` counts as none."""
+    def set_member(self, user_id: str, membership: str | None, position: Position) -> None:
+        """A user's membership in the current state since a place in the log; anything but `join` and `invite` counts
+        as none."""
         server = user_id.partition(":")[2]
         joined, joins = self.is_joined(user_id), membership == "join"
         self.invited_count += (membership == "invite") - self.is_invited(user_id)
@@ -265,6 +268,8 @@ class HeadDraft:
         if joined != joins:
             change = 1 if joins else -1
             self.joined_count += change
+            if not self.host_count(server):
+                self.hosts_since[server] = position
             self.hosts_delta[server] = self.host_count(server) + change
 
     def set_partial(self, is_partial: bool) -> None:
@@ -329,7 +334,10 @@ class HeadDraft:
         for root, notify_seq in self.threads_delta.items():
             tx.upsert(room_threads, room_nid=nid, thread_root=root, notify_seq=notify_seq)
         for server, count in self.hosts_delta.items():
-            if count:
+            if count and server in self.hosts_since:
+                since = self.hosts_since[server]
+                tx.upsert(room_hosts, room_nid=nid, server_name=server, joined_count=count, since=since)
+            elif count:
                 tx.upsert(room_hosts, room_nid=nid, server_name=server, joined_count=count)
             else:
                 tx.delete(room_hosts, room_nid=nid, server_name=server)

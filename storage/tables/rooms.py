@@ -35,13 +35,15 @@ room_threads = Table(
     **KEPT_BY_KEY,
 )
 
-# Servers with joined members.
+# Servers with joined members. `since`: the place in the log of what brought the server in, so that it is not sent what
+# came before; none where it was there before this server, or before this was noted.
 room_hosts = Table(
     "room_hosts",
     metadata,
     number("room_nid", key=True),
     text("server_name", key=True),
     number("joined_count"),
+    number("since", null=True),
     Index(None, "server_name"),
     **KEPT_BY_KEY,
 )

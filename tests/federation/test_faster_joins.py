@@ -119,6 +119,27 @@ async def test_a_room_can_be_read_and_written_to_before_its_members_are_known(
     assert await facts(hs2, room_id) == await facts(hs1, room_id)
 
 
+async def test_what_was_said_before_the_members_were_known_still_reaches_a_server_that_was_down(
+    start: StartServer, hs1: Hearth, hs2: Hearth, hs3: Hearth, network: Network, gate: Gate, until: Until
+) -> None:
+    room_id = await hs1.create_room("alice", preset="public_chat", name="the room")
+    await hs3.join("carol", room_id, hs1)
+    await hs1.join("ann", room_id)
+
+    async def takes_nothing(sent: Sent) -> Answer | None:
+        return Answer(500, {}, b"{}") if "/v1/send/" in sent.target and sent.destination == "hs3" else None
+
+    network.interferences.append(takes_nothing)
+    await hs2.join("bob", room_id, hs1, whole=False)
+    said = await hs2.send("bob", room_id, "hello")
+    gate.opened.set()
+    await whole(hs2, room_id, until)
+    await hs2.stop()
+    network.interferences.remove(takes_nothing)
+    await start("hs2")
+    await until(lambda: hs3.has(said))
+
+
 async def test_others_are_not_let_in_nor_told_the_state_before_it_is_known(
     hs1: Hearth, hs2: Hearth, hs3: Hearth, gate: Gate
 ) -> None:

@@ -16,6 +16,8 @@ from tests.federation.conftest import StartServer, Until
 from tests.federation.hearth import Hearth
 from tests.federation.network import Network, Sent
 
+JOINED_ONLY = {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "joined"}}
+
 
 async def settle() -> None:
     for _ in range(60):
@@ -116,6 +118,33 @@ async def test_after_a_restart_nothing_is_sent_twice_that_was_noted_as_sent(
     await start("hs1")
     await settle()
     assert sent_events(network, "hs2") == []
+
+
+async def test_a_server_that_is_behind_is_not_sent_what_was_said_in_a_room_before_it_came(
+    hs1: Hearth, hs2: Hearth, network: Network, until: Until, start: StartServer
+) -> None:
+    shared = await hs1.create_room("alice")
+    await hs2.join("bob", shared, hs1)
+    secret = await hs1.create_room("alice", preset="public_chat", initial_state=[JOINED_ONLY])
+
+    async def takes_nothing(sent: Sent) -> Answer | None:
+        return Answer(500, {}, b"{}") if "/v1/send/" in sent.target and sent.destination == "hs2" else None
+
+    network.interferences.append(takes_nothing)
+    for number in range(3):
+        await hs1.send("alice", shared, str(number))
+    await hs1.send("alice", secret, "before you came")
+    await settle()
+    await hs2.join("bob", secret, hs1)
+    await hs1.send("alice", secret, "welcome")
+    await hs1.stop()
+    network.interferences.remove(takes_nothing)
+    network.log.clear()
+    again = await start("hs1")
+    last = await again.send("alice", shared, "last")
+    await until(lambda: hs2.has(last))
+    await settle()
+    assert sent_events(network, "hs2") == ["0", "1", "2", "welcome", "last"]
 
 
 async def test_one_transaction_at_a_time_and_never_more_than_50_events(
