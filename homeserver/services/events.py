@@ -80,7 +80,8 @@ class Events:
     def __init__(self, database: Database, *, cache_size: int = 20_000) -> None:
         self._database = database
         self._cache: BoundedCache[str, StoredEvent] = BoundedCache(cache_size)
-        database.bus.subscribe(self._on_hints, self._cache.clear)
+        self._times_forgotten = 0
+        database.bus.subscribe(self._on_hints, self._forget_all)
 
     def cached(self, event_id: str, tx: Write | None = None) -> StoredEvent | None:
         """The event if it is in memory (or was appended in this batch); no I/O."""
@@ -175,14 +176,16 @@ class Events:
             tx.position(Stream.CACHES, f"event:{event_id}")
 
     async def _load(self, event_ids: list[str], tx: Read | None) -> list[StoredEvent]:
+        forgotten = self._times_forgotten
         if tx is None:
             async with self._database.read() as read:
                 rows = await storage_events.load(read, event_ids)
         else:
             rows = await storage_events.load(tx, event_ids)
-        loaded = [_stored(row) for row in rows]
-        for stored in loaded:
-            self._cache.put(stored.event_id, stored)
+        # What was put into memory while they were read, is newer; and what was forgotten meanwhile, they may be.
+        loaded = [self._cache.get(row.event_id) or _stored(row) for row in rows]
+        if forgotten == self._times_forgotten:
+            self.put_all(loaded)
         return loaded
 
     def _on_hints(self, hints: list[Hint]) -> None:
@@ -192,6 +195,11 @@ class Events:
                     kind, _, event_id = key.partition(":")
                     if kind == "event":
                         self._cache.drop(event_id)
+                        self._times_forgotten += 1
+
+    def _forget_all(self) -> None:
+        self._cache.clear()
+        self._times_forgotten += 1
 
 
 def _stored(row: Any) -> StoredEvent:
