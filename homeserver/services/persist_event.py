@@ -130,6 +130,7 @@ class PersistEvent:
             write_new(tx, stored, position, replaces_nid)
         else:
             write_place(tx, stored, position, replaces_nid, has_edges=not existing.outlier)
+            self._events.forget_elsewhere(tx, event.event_id)
         self._events.appended(tx, stored)
         tx.after_commit(lambda: self._keep(stored, position))
         if position is not None:

@@ -1,4 +1,4 @@
-"""What is kept of events in memory: as new as the newest that happened to them, though that comes while they are read."""
+"""What memory has of events is as new as what happened to them last, though that comes while they are read."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
@@ -7,7 +7,9 @@ import pytest
 
 from storage import events as storage_events
 from storage.database import Database, Read
+from tests.services.foreign import ZOE, Foreign
 from tests.services.spine import ALICE, Spine
+from tests.services.test_persist_event import receive, with_zoe
 from tests.services.test_send_event_processes import Processes, processes
 
 __all__ = ["processes"]
@@ -65,3 +67,18 @@ async def test_a_redaction_by_another_process_while_an_event_is_read_is_not_undo
     after_the_next_read(lambda: first.send.redact(ALICE, room_id, said, {}, None))
     await body(second, said)
     assert await body(second, said) is None
+
+
+async def test_other_processes_learn_that_an_event_without_a_place_has_one_now(processes: Processes) -> None:
+    first, second = processes
+    foreign = Foreign()
+    room_id, join_id = await with_zoe(first, foreign)
+    topic = await foreign.reply(first, room_id, ZOE, "m.room.topic", {"topic": "t"}, "", prev=[join_id])
+    await receive(first, topic, outlier=True)
+    known = await second.events.get(topic.event_id)
+    assert known is not None
+    assert known.outlier
+    await receive(first, topic)
+    known = await second.events.get(topic.event_id)
+    assert known is not None
+    assert not known.outlier
