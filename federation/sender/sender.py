@@ -215,8 +215,10 @@ class FederationSender:
     async def _route(self, arrived: list[Hint]) -> None:
         events = [hint for hint in arrived if hint.stream == Stream.EVENTS]
         if self._reread or (events and (self._database.is_shared or not all(map(carries_event, events)))):
+            is_after_gap, self._reread = self._reread, False
             await self._route_log()
-            self._reread = False
+            if is_after_gap:
+                await self._look_for_edus()
         else:
             await self._route_payloads(events)
         for hint in arrived:
@@ -241,6 +243,9 @@ class FederationSender:
                 events = await storage.events_after(tx, self._routed, upto, ROUTED_AT_ONCE)
                 last = upto if len(events) < ROUTED_AT_ONCE else events[-1].position
                 noted = await storage.servers_noted(tx, self._routed, last)
+            if self._database.is_shared:
+                # The log may be ahead of the news that somebody joined.
+                self._hosts.clear()
             for event in events:
                 await self._route_event(event)
                 self._routed = event.position
@@ -282,6 +287,14 @@ class FederationSender:
         self._kick(outbox)
 
     # --- EDUs
+
+    async def _look_for_edus(self) -> None:
+        """No word may have come of EDUs that wait."""
+        async with self._database.read() as tx:
+            for server_name in await storage.servers_with_edus(tx):
+                outbox = self._outbox(server_name)
+                outbox.has_edus = True
+                self._kick(outbox)
 
     async def _route_hint(self, hint: Hint) -> None:
         if hint.stream == Stream.FEDERATION_EDUS:

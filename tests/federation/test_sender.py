@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from federation.outbound.transport import Answer
 from homeserver.runtime.bus import Hint
 from homeserver.runtime.clock import FrozenClock
+from storage import destinations as storage
 from storage.database import Write
 from storage.destinations import add_edu
 from storage.receipts import Receipt
@@ -309,6 +311,52 @@ async def test_what_has_arrived_is_told_to_the_servers_of_the_room(hs1: Hearth, 
     await until(arrived)
     told = {"io.hearth.delivered": {"@alice:hs1": {"event_ids": ["$event"], "data": {"ts": 1}}}}
     assert hs2.received.receipts == [(room_id, told)]
+
+
+async def test_an_edu_of_which_no_word_came_is_sent_when_that_is_noticed(
+    hs1: Hearth, hs2: Hearth, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = {"sender": "@alice:hs1", "type": "m.test", "message_id": "1", "messages": {}}
+
+    async def write(tx: Write) -> None:
+        position = tx.position(Stream.FEDERATION_EDUS, "hs2")
+        add_edu(tx, position, ["hs2"], "m.direct_to_device", orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
+
+    with monkeypatch.context() as silence:
+        silence.setattr(hs1.base.bus, "publish", lambda hints: None)
+        await hs1.base.database.write(write)
+    hs1.base.bus._gap()
+
+    async def arrived() -> bool:
+        return bool(hs2.received.to_device)
+
+    await until(arrived)
+
+
+async def test_a_gap_in_the_news_while_the_log_is_read_has_it_read_again(
+    hs1: Hearth, hs2: Hearth, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_id = await hs1.create_room("alice")
+    await hs2.join("bob", room_id, hs1)
+    await settle()
+    original, said = storage.events_after, list[str]()
+
+    async def events_after(*of: Any) -> Any:
+        found = await original(*of)
+        if not said:
+            with monkeypatch.context() as silence:
+                silence.setattr(hs1.base.bus, "publish", lambda hints: None)
+                said.append(await hs1.send("alice", room_id, "unheard"))
+            hs1.base.bus._gap()
+        return found
+
+    monkeypatch.setattr(storage, "events_after", events_after)
+    hs1.base.bus._gap()
+    await until(lambda: _has_all(hs2, said))
+
+
+async def _has_all(server: Hearth, event_ids: list[str]) -> bool:
+    return bool(event_ids) and all([await server.has(event_id) for event_id in event_ids])
 
 
 async def test_no_task_stays_for_servers_that_have_been_sent_everything(

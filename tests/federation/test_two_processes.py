@@ -1,9 +1,11 @@
 """Two processes of one server over one PostgreSQL: one sends, whichever writes; when it dies the other goes on."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 
 from homeserver.runtime.bus import Bus, Hint
@@ -15,6 +17,11 @@ from tests.conftest import MakeDatabase
 from tests.federation.conftest import Until
 from tests.federation.hearth import Hearth
 from tests.federation.network import Network
+
+
+def sent_to(network: Network, server_name: str) -> list[str]:
+    sent = [request for request in network.requests("/v1/send/") if request.destination == server_name]
+    return [pdu["content"].get("body") for one in sent for pdu in orjson.loads(one.body or b"")["pdus"]]
 
 
 class PairedBus(Bus):
@@ -34,7 +41,7 @@ class PairedBus(Bus):
 @pytest.fixture
 async def pair(
     make_database: MakeDatabase, network: Network, tmp_path: Path, clock: FrozenClock
-) -> tuple[Hearth, Hearth]:
+) -> AsyncIterator[tuple[Hearth, Hearth]]:
     url = make_database()
     first, second = PairedBus(), PairedBus()
     first.other, second.other = second, first
@@ -42,7 +49,9 @@ async def pair(
     for number, bus in enumerate((first, second)):
         database = await Database.open(url, readers=2, bus=bus, is_shared=True)
         processes.append(await Hearth.of(network, "hs1", clock, bus, database, process=str(number)))
-    return processes[0], processes[1]
+    yield processes[0], processes[1]
+    for process in processes:
+        await process.base.close()
 
 
 async def test_what_either_process_writes_is_sent_once_and_by_the_other_when_the_first_dies(
@@ -75,7 +84,6 @@ async def test_what_either_process_writes_is_sent_once_and_by_the_other_when_the
 
     await until(arrived)
     assert two.sender.is_active
-    await two.stop()
 
 
 async def test_the_members_of_a_room_are_read_by_one_process_and_known_to_both(
@@ -100,8 +108,6 @@ async def test_the_members_of_a_room_are_read_by_one_process_and_known_to_both(
         assert head.hosts == {"hs1": 1, "hs2": 2}
         assert head.joined == {"@alice:hs2", "@ann:hs2", "@bob:hs1"}
     assert len(network.requests("state_ids")) == 1
-    for process in (one, two):
-        await process.stop()
 
 
 async def read_by_alice(process: Hearth, room_id: str, event_id: str) -> None:
@@ -114,3 +120,22 @@ async def read_by_alice(process: Hearth, room_id: str, event_id: str) -> None:
         put(tx, room_nid, receipt, tx.position(Stream.RECEIPTS, room_id, "@alice:hs1", payload=receipt))
 
     await process.base.database.write(write)
+
+
+async def test_a_message_read_from_the_log_before_word_of_a_join_came_goes_to_the_server_that_joined(
+    pair: tuple[Hearth, Hearth], hs2: Hearth, hs3: Hearth, until: Until, network: Network
+) -> None:
+    one, two = pair
+    room_id = await one.create_room("alice", preset="public_chat")
+    await hs2.join("bob", room_id, one)
+    first = await one.send("alice", room_id, "who is in the room is known now")
+    await until(lambda: hs2.has(first))
+    link = two.base.bus
+    assert isinstance(link, PairedBus)
+    link.other = None
+    network.servers["hs1"] = two.serve
+    await hs3.join("carol", room_id, two)
+    await two.send("alice", room_id, "welcome")
+    last = await one.send("alice", room_id, "from the process that sends")
+    await until(lambda: hs3.has(last))
+    assert sent_to(network, "hs3") == ["welcome", "from the process that sends"]
