@@ -26,6 +26,10 @@ class BoundedCache(Generic[K, V]):
             self._entries.move_to_end(key)
         return value
 
+    def values(self) -> list[V]:
+        """All of them, the one used last at the end. Proportional to their number."""
+        return list(self._entries.values())
+
     def put(self, key: K, value: V) -> None:
         """Add or replace an entry."""
         self._entries[key] = value

@@ -5,7 +5,7 @@ it is replaced here by a new `StoredEvent`; other processes are told to forget t
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from homeserver.core.canonical_json import decode
@@ -170,10 +170,19 @@ class Events:
         ids = dict.fromkeys([*new, *await event_graph.following(tx, event_id)])
         return list((await self.get_many(ids, tx)).values())
 
-    def forget_elsewhere(self, tx: Write, event_id: str) -> None:
-        """Have the other processes read the event again."""
+    def redact_in_successors(self, redacted: Event) -> None:
+        """A state event is redacted, also where events in memory that took its place show it. Looks at all of them:
+        not for every event."""
+        for successor in self._replacing(redacted.event_id):
+            self.put(replace(successor, replaces=redacted, client_json={}))
+        # Those that are being read show it as it was.
+        self._times_forgotten += 1
+
+    def forget_elsewhere(self, tx: Write, event_id: str, *, with_successors: bool = False) -> None:
+        """Have the other processes read the event again; with its successors also those that took its place."""
         if self._database.is_shared:
-            tx.position(Stream.CACHES, f"event:{event_id}")
+            keys = (f"event:{event_id}", f"replaced:{event_id}") if with_successors else (f"event:{event_id}",)
+            tx.position(Stream.CACHES, *keys)
 
     async def _load(self, event_ids: list[str], tx: Read | None) -> list[StoredEvent]:
         forgotten = self._times_forgotten
@@ -194,8 +203,17 @@ class Events:
                 for key in hint.keys:
                     kind, _, event_id = key.partition(":")
                     if kind == "event":
-                        self._cache.drop(event_id)
-                        self._times_forgotten += 1
+                        self._forget(event_id)
+                    elif kind == "replaced":
+                        for stored in self._replacing(event_id):
+                            self._forget(stored.event_id)
+
+    def _replacing(self, event_id: str) -> list[StoredEvent]:
+        return [one for one in self._cache.values() if one.replaces is not None and one.replaces.event_id == event_id]
+
+    def _forget(self, event_id: str) -> None:
+        self._cache.drop(event_id)
+        self._times_forgotten += 1
 
     def _forget_all(self) -> None:
         self._cache.clear()

@@ -77,7 +77,7 @@ class Redactions:
         # Without its content it relates to nothing.
         tx.delete(event_relations, event_nid=target.nid)
         event_id = target.event_id
-        self._events.forget_elsewhere(tx, event_id)
+        self._events.forget_elsewhere(tx, event_id, with_successors=target.event.is_state)
         current = draft.get(target.event.key) if target.event.is_state else None
         if target.event.type == MEMBER and current is not None and current[1] == target.nid:
             key = {"room_nid": draft.room_nid, "user_id": target.event.state_key}
@@ -86,9 +86,8 @@ class Redactions:
         def keep() -> None:
             stored = self._events.cached(event_id) or target
             self._events.put(replace(stored, redacted_because=redaction, client_json={}))
-            successor = None if current is None else self._events.cached(current[0])
-            if successor is not None and successor.replaces is not None and successor.replaces.event_id == event_id:
-                self._events.put(replace(successor, replaces=successor.replaces.redacted(), client_json={}))
+            if target.event.is_state:
+                self._events.redact_in_successors(target.event.redacted())
 
         tx.after_commit(keep)
 

@@ -82,3 +82,16 @@ async def test_other_processes_learn_that_an_event_without_a_place_has_one_now(p
     known = await second.events.get(topic.event_id)
     assert known is not None
     assert not known.outlier
+
+
+async def test_what_an_event_replaced_is_redacted_in_other_processes_too(processes: Processes) -> None:
+    first, second = processes
+    room_id = await first.new_room()
+    secret, later, _ = [await first.put(ALICE, room_id, "m.room.name", {"name": name}, "") for name in "abc"]
+    assert await second.events.get(later)
+    await first.send.redact(ALICE, room_id, secret, {}, None)
+    for spine in processes:
+        stored = await spine.events.get(later)
+        assert stored is not None
+        assert stored.replaces is not None
+        assert not stored.replaces.content

@@ -145,6 +145,7 @@ async def test_a_redacted_name_is_not_told_as_previous_content(spine: Spine) -> 
     room_id = await spine.new_room()
     first = await spine.put(ALICE, room_id, "m.room.name", {"name": "secret"}, "")
     second = await spine.put(ALICE, room_id, "m.room.name", {"name": "B"}, "")
+    await spine.put(ALICE, room_id, "m.room.name", {"name": "C"}, "")
     await spine.send.redact(ALICE, room_id, first, {}, None)
     for events in (spine.events, Spine(spine.database).events):
         stored = await events.get(second)
