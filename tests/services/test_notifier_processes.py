@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -128,6 +129,23 @@ async def test_both_processes_write_to_one_room(pair: Pair) -> None:
         sent.append(await world.send(sender, room_id))
     await level(pair)
     assert event_ids(joined(await here.sync(ALICE, token), room_id)["timeline"]) == sent
+
+
+async def test_what_another_process_redacts_is_not_shown_any_more(pair: Pair) -> None:
+    here, there = pair
+    room_id = await here.create_room(ALICE)
+    await here.join(BOB, room_id)
+    sent = await here.send(ALICE, room_id)
+    await level(pair)
+    assert content_of(joined(await there.sync(BOB), room_id), sent)
+    await here.send(ALICE, room_id, "m.room.redaction", {}, redacts=sent)
+    await level(pair)
+    assert not content_of(joined(await there.sync(BOB), room_id), sent)
+
+
+def content_of(room: dict[str, Any], event_id: str) -> Any:
+    [event] = [event for event in room["timeline"]["events"] if event["event_id"] == event_id]
+    return event["content"]
 
 
 async def test_who_is_here_is_not_offline_because_another_process_misses_them(pair: Pair) -> None:

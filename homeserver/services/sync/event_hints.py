@@ -24,6 +24,8 @@ class EventHints:
             rows = await timeline.events_between(tx, after, upto)
             changes = await timeline.changes_between(tx, after, upto)
         found = await self._events.get_many([event_id for _, _, event_id in rows])
+        # Whoever shows what they redact, looks for it in memory.
+        await self._events.get_many([stored.event.redacts for stored in found.values() if stored.event.redacts])
         hints: list[Hint] = []
         for position, room_id, event_id in rows:
             stored = found.get(event_id)
