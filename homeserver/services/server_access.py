@@ -16,18 +16,20 @@ class ServerAccess:
         self._heads = heads
         self._events = events
         self.server_name = server_name
-        self._acls: BoundedCache[str, ServerAcl] = BoundedCache(1_000)
+        # By the event, and whether it is redacted.
+        self._acls: BoundedCache[tuple[str, bool], ServerAcl] = BoundedCache(1_000)
 
     async def is_allowed(self, head: RoomHead, server_name: str) -> bool:
         """Whether the room's ACL lets the server take part."""
         event_id = head.state.get(_ACL_KEY)
         if event_id is None:
             return True
-        acl = self._acls.get(event_id)
+        stored = await self._events.get(event_id)
+        key = (event_id, stored is not None and stored.redacted_because is not None)
+        acl = self._acls.get(key)
         if acl is None:
-            stored = await self._events.get(event_id)
             acl = ServerAcl.of(None if stored is None else stored.shown.content)
-            self._acls.put(event_id, acl)
+            self._acls.put(key, acl)
         return acl.allows(server_name)
 
     def is_resident(self, head: RoomHead) -> bool:

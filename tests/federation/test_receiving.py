@@ -231,6 +231,16 @@ async def test_events_and_edus_of_a_server_shut_out_by_acl_are_refused(hs1: Hear
     assert not hs1.received.receipts
 
 
+async def test_a_server_acl_that_is_redacted_allows_nobody(hs1: Hearth) -> None:
+    room_id = await hs1.create_room("alice")
+    acl = await hs1.set_state("alice", room_id, "m.room.server_acl", {"allow": ["*"], "deny": ["hs2"]})
+    head = await hs1.reading.heads.get(room_id)
+    assert head is not None
+    assert [await hs1.reading.access.is_allowed(head, name) for name in ("hs2", "hs3")] == [False, True]
+    await hs1.writing.send_event.redact(hs1.as_user("alice"), room_id, acl, {}, None)
+    assert not await hs1.reading.access.is_allowed(head, "hs3")
+
+
 async def test_missing_events_are_fetched_before_the_one_that_cites_them(
     hs1: Hearth, hs2: Hearth, network: Network, until: Until
 ) -> None:
