@@ -25,7 +25,7 @@ from homeserver.services.sliding_sync.extensions import Extended, ExtensionSecti
 from homeserver.services.sliding_sync.request import SlidingSyncRequest
 from homeserver.services.sliding_sync.rooms import RoomsOfAnswer, SlidingRooms
 from homeserver.services.sliding_sync.selection import Look, Selection
-from homeserver.services.sliding_sync.user_lists import ListsOfUsers
+from homeserver.services.sliding_sync.user_lists import ListsOfUsers, UserLists
 from homeserver.services.sync.deliveries import Deliveries
 from homeserver.services.sync.rooms import Rooms
 from homeserver.services.sync.users import SyncUser, SyncUsers
@@ -169,10 +169,9 @@ class SlidingSync:
 
     async def _answer(self, request: SlidingSyncRequest, connection: Connection | None, pos: Pos | None) -> _Answer:
         since = None if pos is None else pos.token.position
-        data = await self._account_data.of_user(request.user_id)
-        stored_news = await self._stored_news(request, since)
-        user, look = await self._look(request, connection, pos, data)
+        user, data, stored_news, lists = await self._remembered(request, since)
         # From here to the selection nothing is awaited.
+        look = self._look(request, connection, pos, user, data, lists)
         progress = Progress(since, 0 if pos is None else pos.token.ephemeral, look.upto)
         stamp = self._notifier.ephemeral
         news: list[str] = []
@@ -186,27 +185,38 @@ class SlidingSync:
         extended = await self._extend(request, user, data, progress, selection, rooms, typing)
         return _Answer(SyncToken(look.upto, stamp), selection, rooms, extended)
 
-    async def _stored_news(self, request: SlidingSyncRequest, since: int | None) -> list[str]:
-        """Rooms with news that memory does not know of any more; what comes from now on, it does."""
-        if since is None or self._sync_rooms.remembers(since):
-            return []
-        return await self._sync_rooms.read_news(await self._users.get(request.user_id, since), since)
-
-    async def _look(
-        self, request: SlidingSyncRequest, connection: Connection | None, pos: Pos | None, data: UserData
-    ) -> tuple[SyncUser, Look]:
-        """The user's rooms at one moment: nothing is awaited between bringing them up to date and the position."""
-        since = None if pos is None else pos.token.position
+    async def _remembered(
+        self, request: SlidingSyncRequest, since: int | None
+    ) -> tuple[SyncUser, UserData, list[str], UserLists]:
+        """The user in memory, the rooms of whose news that does not know, and the lists: current until the next
+        await."""
+        user_id = request.user_id
+        filters = [wanted.filter for wanted in request.lists.values()]
         while True:
-            user = await self._users.get(request.user_id, since)
-            filters = [wanted.filter for wanted in request.lists.values()]
+            before = self._notifier.position
+            data = await self._account_data.of_user(user_id)
+            user = await self._users.get(user_id, since)
+            news: list[str] = []
+            if since is not None and not self._sync_rooms.remembers(since):
+                news = await self._sync_rooms.read_news(user, since)
             lists = await self._lists.up_to_date(user, data, filters, request.subscriptions)
-            if self._users.cached(request.user_id) is user:
-                break
-        state = 0 if pos is None else pos.state
+            # What memory has dropped meanwhile hears of nothing any more.
+            is_kept = self._users.cached(user_id) is user and self._account_data.cached(user_id) is data
+            if is_kept or self._notifier.position == before:
+                return user, data, news, lists
+
+    def _look(
+        self,
+        request: SlidingSyncRequest,
+        connection: Connection | None,
+        pos: Pos | None,
+        user: SyncUser,
+        data: UserData,
+        lists: UserLists,
+    ) -> Look:
+        state, since = (0, 0) if pos is None else (pos.state, pos.token.position)
         upto = self._notifier.position
-        look = Look(request, user, data, lists, self._lists, connection, state, since or 0, upto, self._partial)
-        return user, look
+        return Look(request, user, data, lists, self._lists, connection, state, since, upto, self._partial)
 
     def _places_of_typing(
         self, request: SlidingSyncRequest, look: Look, stamp: int

@@ -143,11 +143,7 @@ class SyncEngine:
 
     async def _answer(self, request: SyncRequest) -> Answer:
         user_id, since = request.user_id, request.since
-        data = await self._account_data.of_user(user_id)
-        user = await self._users.get(user_id, None if since is None else since.position)
-        with_news = None
-        if since is not None and not self._rooms.remembers(since.position):
-            with_news = await self._rooms.read_news(user, since.position)
+        user, data, with_news = await self._remembered(user_id, since)
         # From here to the selection nothing is awaited.
         upto, stamp = self._notifier.position, self._notifier.ephemeral
         selection = self._select(request, user, data, upto, with_news)
@@ -169,14 +165,28 @@ class SyncEngine:
             answer.unused_fallback = await self._key_counts.unused_fallback(user_id, request.device_id)
         return answer
 
+    async def _remembered(self, user_id: str, since: SyncToken | None) -> tuple[SyncUser, UserData, Sequence[str]]:
+        """The user in memory, and the rooms of whose news that does not know: current until the next await."""
+        while True:
+            before = self._notifier.position
+            data = await self._account_data.of_user(user_id)
+            user = await self._users.get(user_id, None if since is None else since.position)
+            with_news: Sequence[str] = ()
+            if since is not None and not self._rooms.remembers(since.position):
+                with_news = await self._rooms.read_news(user, since.position)
+            # What memory has dropped meanwhile hears of nothing any more.
+            is_kept = self._users.cached(user_id) is user and self._account_data.cached(user_id) is data
+            if is_kept or self._notifier.position == before:
+                return user, data, with_news
+
     def _select(
-        self, request: SyncRequest, user: SyncUser, data: UserData, upto: int, with_news: Sequence[str] | None
+        self, request: SyncRequest, user: SyncUser, data: UserData, upto: int, with_news: Sequence[str]
     ) -> Selection:
         if request.since is None:
             return select_all(user, request, upto, self._partial)
         since = request.since
         # What was read may have grown since: memory has that part.
-        news = [*(with_news or ()), *self._rooms.with_news(user, since.position)]
+        news = [*with_news, *self._rooms.with_news(user, since.position)]
         news += self._typing.changed_since(since.ephemeral, user.joined)
         news += [row.room_id for row in data.changed(since.position, upto) if row.room_id]
         return select_changed(user, request, upto, news, self._partial)
