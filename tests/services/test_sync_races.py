@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from homeserver.core.event_builder import EventDraft
+from homeserver.core.room_versions import ROOM_VERSIONS
 from homeserver.runtime.bus import Bus
 from homeserver.services.import_room import ImportRoom
 from homeserver.services.member_rows import MemberRows
 from storage import timeline
 from storage.database import Database, Write
+from tests.services.foreign import ZOE, Foreign
 from tests.services.keys_world import KeysWorld
 from tests.services.sliding_world import ALL, SlidingWorld
 from tests.services.sync_world import SERVER, World, user
@@ -78,18 +79,19 @@ async def old_token(world: World) -> str:
 
 
 async def invite_from_outside(world: World) -> str:
-    """Invite Bob as over federation."""
-    room_id = await world.create_room(ALICE)
-    members = MemberRows(world.events, server_name=SERVER)
-    imports = ImportRoom(world.db, world.events, world.state, world.persist, members)
-    draft = EventDraft("m.room.member", ALICE, {"membership": "invite"}, room_id, BOB)
-    invite = await world.send_event.build(await world.send_event.require_head(room_id), draft)
+    """Invite Bob to a room that this server is not in."""
+    version, content = ROOM_VERSIONS["11"], {"membership": "invite"}
+    imports = ImportRoom(
+        world.db, world.events, world.state, world.persist, MemberRows(world.events, server_name=SERVER)
+    )
+    invite = Foreign().event(version, "!far:remote.example", ZOE, "m.room.member", content, BOB)
+    stripped = [{"type": "m.room.create", "state_key": "", "content": {}}]
 
     async def operation(tx: Write) -> None:
-        await imports.membership(tx, await world.send_event.require_draft(tx, room_id), invite)
+        await imports.membership(tx, world.heads.create(tx, invite.room_id, version), invite, stripped)
 
     await world.db.write(operation)
-    return room_id
+    return invite.room_id
 
 
 async def two_answers(world: World, token: str) -> list[dict[str, Any]]:
@@ -161,6 +163,41 @@ async def test_account_data_that_is_dropped_meanwhile_is_told_in_sliding_sync(
     second = await world.slide(BOB, body, pos=first["pos"])
     told = [one["extensions"]["account_data"].get("global") for one in (first, second)]
     assert len([events for events in told if events]) == 1
+
+
+async def test_an_invite_is_in_a_list_though_two_devices_ask_for_it_at_once(
+    sliding_world: SlidingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = sliding_world
+    body = {"lists": {"l": {"ranges": [[0, 9]], "timeline_limit": 1, "filters": {"not_room_types": ["m.space"]}}}}
+    room_id = await invite_from_outside(world)
+    shown: list[dict[str, Any]] = []
+
+    async def ask_too() -> None:
+        shown.append(await world.slide(BOB, body, device_id="PHONE"))
+
+    _happen_after(monkeypatch, "stripped_states", ask_too)
+    shown.append(await world.slide(BOB, body))
+    assert [list(one["rooms"]) for one in shown] == [[room_id], [room_id]]
+
+
+async def test_who_is_put_out_of_a_room_while_it_is_looked_up_whether_they_were_in_sees_it_listed(
+    sliding_world: SlidingWorld, while_changes_are_read: During
+) -> None:
+    world = sliding_world
+    room_id = await world.create_room(ALICE)
+    await world.member(ALICE, room_id, BOB, "invite")
+    await world.member(ALICE, room_id, BOB, "leave")
+
+    async def be_in_and_out() -> None:
+        await world.join(BOB, room_id)
+        await world.member(ALICE, room_id, BOB, "leave")
+        await world.slide(BOB, device_id="PHONE")
+
+    while_changes_are_read(be_in_and_out)
+    await world.slide(BOB)
+    answer = await world.slide(BOB, {"lists": {"l": ALL["all"] | {"filters": {"is_invite": False}}}})
+    assert list(answer["rooms"]) == [room_id]
 
 
 async def test_who_is_put_out_of_memory_at_once_is_answered_nonetheless(sliding_world: SlidingWorld) -> None:

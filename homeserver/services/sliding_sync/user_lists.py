@@ -155,18 +155,25 @@ class ListsOfUsers:
             await self._facts.load_children(space)
         needs_stripped = newest_outside > lists.stripped_at
         if needs_stripped:
-            lists.stripped_at = self._notifier.position
-            async with self._db.read() as tx:
-                kept = await timeline.stripped_states(tx, user.user_id)
-            lists.stripped = {room_id: stripped_facts(orjson.loads(state)) for room_id, state in kept.items()}
+            await self._read_stripped(lists, user)
         return bool(lacking or put_out or unread or needs_stripped)
+
+    async def _read_stripped(self, lists: UserLists, user: SyncUser) -> None:
+        # Other requests of the user may read this at the same time, and use what is there meanwhile.
+        position = self._notifier.position
+        async with self._db.read() as tx:
+            kept = await timeline.stripped_states(tx, user.user_id)
+        if position > lists.stripped_at:
+            lists.stripped_at = position
+            lists.stripped = {room_id: stripped_facts(orjson.loads(state)) for room_id, state in kept.items()}
 
     async def _read_put_out(self, lists: UserLists, user: SyncUser, rooms: Sequence[str]) -> None:
         names = {user.nids[room_id]: room_id for room_id in rooms}
         async with self._db.read() as tx:
             rows = await timeline.member_events_of(tx, user.user_id, names, 0)
         stored = await self._events.get_many([row.event_id for row in rows if row.event_id is not None])
-        lists.was_joined.update(dict.fromkeys(rooms, False))
+        for room_id in rooms:
+            lists.was_joined.setdefault(room_id, False)  # what happened meanwhile is known already
         for row in rows:
             member = stored.get(row.event_id or "")
             if member is not None and member.event.membership == "join":
