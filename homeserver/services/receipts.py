@@ -37,7 +37,8 @@ _Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class _RoomReceipts:
-    """Receipts of a room that changed after `floor`, the newest change last."""
+    """Receipts of a room, the newest change last; all that changed after `floor` are there. Where something changed
+    that is not known, the floor rises: answers under way still find what is from before."""
 
     floor: int
     receipts: OrderedDict[_Key, Receipt] = field(default_factory=OrderedDict)
@@ -48,6 +49,13 @@ class _RoomReceipts:
         self.receipts[key] = receipt
         self.receipts.move_to_end(key)
         self.rendered.clear()
+
+    def add(self, read: Iterable[Receipt]) -> None:
+        """The room's receipts as of a moment ago."""
+        known = list(self.receipts.values())
+        self.receipts.clear()
+        for receipt in sorted((*read, *known), key=lambda receipt: receipt.position):
+            self.set(receipt)
 
     def changed(self, after: int, upto: int) -> list[Receipt]:
         found: list[Receipt] = []
@@ -84,7 +92,7 @@ class Receipts:
         self._notifier = notifier
         self._rooms: OrderedDict[str, _RoomReceipts] = OrderedDict()
         notifier.listeners.append(self._on_hints)
-        notifier.on_reset.append(self._rooms.clear)
+        notifier.on_reset.append(self._on_reset)
 
     # --- writing
 
@@ -173,7 +181,7 @@ class Receipts:
         room = self._rooms.get(room_id)
         if room is not None:
             found = room.receipts.get((receipt.user_id, receipt.receipt_type, receipt.thread_id))
-            if found is not None or room.floor == 0:
+            if room.floor == 0 or (found is not None and found.position > room.floor):
                 return found
         async with self._db.read() as tx:
             return await storage.receipt_of(tx, room_nid, receipt.user_id, receipt.receipt_type, receipt.thread_id)
@@ -182,27 +190,34 @@ class Receipts:
 
     async def prepare(self, rooms: Mapping[str, int], since: int) -> None:
         """Have in memory what changed in these rooms (room id → nid) since a position; 0 for all there is."""
-        lacking: dict[int, str] = {}
-        for room_id, nid in rooms.items():
+        lacking = self._lacking(rooms, since)
+        if lacking:
+            floors = {room_id: room.floor for room_id, room in lacking.items()}
+            async with self._db.read() as tx:
+                found = await storage.of_rooms(tx, [rooms[room_id] for room_id in lacking])
+            for room_id, before in lacking.items():
+                room = self._rooms.setdefault(room_id, _RoomReceipts(self._notifier.position))
+                room.add(found[rooms[room_id]])
+                if room is before and room.floor == floors[room_id]:
+                    room.floor = 0  # else something came meanwhile that what was read may not show
+        for room_id in rooms:
+            if room_id in self._rooms:
+                self._rooms.move_to_end(room_id)
+        while len(self._rooms) > max(self._size, len(rooms)):
+            self._rooms.popitem(last=False)
+
+    def _lacking(self, rooms: Iterable[str], since: int) -> dict[str, _RoomReceipts]:
+        """Those of the rooms that are not known since the position."""
+        lacking: dict[str, _RoomReceipts] = {}
+        for room_id in rooms:
             room = self._rooms.get(room_id)
             if room is None:
                 if since >= self._notifier.position:
                     continue
                 room = self._rooms[room_id] = _RoomReceipts(self._notifier.position)
             if room.floor > since:
-                lacking[nid] = room_id
-        if lacking:
-            async with self._db.read() as tx:
-                found = await storage.of_rooms(tx, lacking)
-            for nid, room_id in lacking.items():
-                room = self._rooms.setdefault(room_id, _RoomReceipts(0))
-                newer = list(room.receipts.values())
-                room.receipts.clear()
-                for receipt in sorted((*found[nid], *newer), key=lambda receipt: receipt.position):
-                    room.set(receipt)
-                room.floor = 0
-        while len(self._rooms) > max(self._size, len(rooms)):
-            self._rooms.popitem(last=False)
+                lacking[room_id] = room
+        return lacking
 
     def event(
         self, room_id: str, user_id: str, after: int, upto: int, *, with_delivered: bool = False
@@ -269,15 +284,20 @@ class Receipts:
             if hint.stream != Stream.RECEIPTS or not hint.keys:
                 continue
             room_id = hint.keys[0]
-            if not isinstance(hint.payload, Receipt):
-                self._rooms.pop(room_id, None)
-                continue
             room = self._rooms.get(room_id)
+            if not isinstance(hint.payload, Receipt):
+                if room is not None:
+                    room.floor = hint.position
+                continue
             if room is None:
                 room = self._rooms[room_id] = _RoomReceipts(hint.position - 1)
                 if len(self._rooms) > self._size:
                     self._rooms.popitem(last=False)
             room.set(replace(hint.payload, position=hint.position))
+
+    def _on_reset(self) -> None:
+        for room in self._rooms.values():
+            room.floor = self._notifier.position
 
 
 def _is_ahead(old: Receipt, stored: StoredEvent) -> bool:
