@@ -158,10 +158,10 @@ class Server:
     async def start(self) -> None:
         """Read what has to be in memory, listen, and begin the work in the background. OSError: a port is taken."""
         await self.reading.load()
+        await self.telling.presence.start()  # before anybody comes: it would undo that
         await self.http.start()
         if self.base.config.federation.enabled:
             await self.federation.start(self.base)
-        await self.telling.presence.start()
         await self.extras.start()
         await self.delayed_events.sender.start()
         await self.appservices.start()
