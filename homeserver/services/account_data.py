@@ -113,9 +113,10 @@ class AccountData:
         self.thread_subscriptions = thread_subscriptions
         self._users: BoundedCache[str, UserData] = BoundedCache(size)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._changed_while_loading: set[str] = set()
+        # By user: shared by the readings since the user's last change; what older ones have read is void.
+        self._readings: dict[str, object] = {}
         notifier.listeners.append(self._on_hints)
-        notifier.on_reset.append(self._users.clear)
+        notifier.on_reset.append(self._on_reset)
 
     def cached(self, user_id: str) -> UserData | None:
         """The user's data if it is in memory."""
@@ -123,22 +124,30 @@ class AccountData:
 
     async def of_user(self, user_id: str) -> UserData:
         """Everything the user keeps."""
-        data = self._users.get(user_id)
-        while data is None:
-            self._changed_while_loading.discard(user_id)
+        while (data := self._users.get(user_id)) is None:
+            await self._load(user_id)
+        return data
+
+    async def _load(self, user_id: str) -> None:
+        """Read what the user keeps; it stays in memory unless there was a change meanwhile."""
+        reading = self._readings.setdefault(user_id, object())
+        try:
             async with self._db.read() as tx:
                 rows = await storage.all_of(tx, user_id)
-            data = self._users.get(user_id)
-            if data is None and user_id not in self._changed_while_loading:
-                data = UserData(
-                    legacy_mentions=self.legacy_mentions,
-                    thread_subscriptions=self.thread_subscriptions,
-                    notices_user=self._notices_user,
-                )
-                for row in rows:
-                    data.set(row)
-                self._users.put(user_id, data)
-        return data
+        finally:
+            is_current = self._readings.get(user_id) is reading
+            if is_current:
+                del self._readings[user_id]
+        if not is_current:
+            return
+        data = UserData(
+            legacy_mentions=self.legacy_mentions,
+            thread_subscriptions=self.thread_subscriptions,
+            notices_user=self._notices_user,
+        )
+        for row in rows:
+            data.set(row)
+        self._users.put(user_id, data)
 
     async def get(self, user_id: str, room_id: str, data_type: str) -> dict[str, Any]:
         """One piece of account data; raises NotFound."""
@@ -209,7 +218,7 @@ class AccountData:
             if hint.stream not in (Stream.ACCOUNT_DATA, Stream.PUSH_RULES) or not hint.keys:
                 continue
             user_id = hint.keys[0]
-            self._changed_while_loading.add(user_id)
+            self._readings.pop(user_id, None)
             data = self._users.get(user_id)
             if data is None:
                 continue
@@ -218,6 +227,10 @@ class AccountData:
                 data.set(AccountDataRow(row.room_id, row.type, row.content, hint.position))
             else:
                 self._users.drop(user_id)
+
+    def _on_reset(self) -> None:
+        self._users.clear()
+        self._readings.clear()
 
 
 def ignored_users(content: bytes) -> frozenset[str]:
