@@ -1,5 +1,6 @@
 """What users keep on the server for themselves: account data, of the account or of one room, and filters."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -34,10 +35,12 @@ async def all_of(tx: Read, user_id: str) -> list[AccountDataRow]:
     return [AccountDataRow(*row) for row in await tx.fetch_all(statement)]
 
 
-async def contents_of_type(tx: Read, data_type: str) -> dict[str, bytes]:
-    """The account data of one type of every user that has it: user id → JSON text."""
+async def contents_of_type(tx: Read, data_type: str, user_ids: Collection[str] | None = None) -> dict[str, bytes]:
+    """The account data of one type of every user that has it, or of these: user id → JSON text."""
     table = account_data.c
     statement = select(table.user_id, table.content).where(table.type == data_type, table.room_id == "")
+    if user_ids is not None:
+        statement = statement.where(table.user_id.in_(user_ids))
     return {user_id: content for user_id, content in await tx.fetch_all(statement)}
 
 

@@ -9,7 +9,7 @@ class Stream(StrEnum):
     EVENTS = "events"  # keys: room id; payload in the process that wrote it: StoredEvent
     RECEIPTS = "receipts"  # keys: room id
     ACCOUNT_DATA = "account_data"  # keys: user id
-    PUSH_RULES = "push_rules"  # keys: user id
+    PUSH_RULES = "push_rules"  # keys: user id; account data that decides on notifications: whom they ignore as well
     TO_DEVICE = "to_device"  # keys: user ids
     THREAD_SUBSCRIPTIONS = "thread_subscriptions"  # keys: user id
     DEVICE_LISTS = "device_lists"  # keys: the users whose devices or keys changed

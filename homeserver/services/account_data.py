@@ -37,6 +37,7 @@ PUSH_RULES = "m.push_rules"
 IGNORED_USERS = "m.ignored_user_list"
 TAGS = "m.tag"
 _SERVER_MANAGED = frozenset({FULLY_READ, PUSH_RULES})
+_FOR_PUSH = frozenset({PUSH_RULES, IGNORED_USERS})
 _MAX_BYTES = 1024 * 1024
 _MAX_FILTERS = 200
 ACCOUNT = ""
@@ -176,7 +177,7 @@ class AccountData:
 
     def append(self, tx: Write, user_id: str, room_id: str, data_type: str, content: bytes) -> None:
         """Set a piece of account data as part of a write."""
-        stream = Stream.PUSH_RULES if data_type == PUSH_RULES else Stream.ACCOUNT_DATA
+        stream = Stream.PUSH_RULES if data_type in _FOR_PUSH else Stream.ACCOUNT_DATA
         row = AccountDataRow(room_id, data_type, content, 0)
         storage.put(tx, user_id, room_id, data_type, content, tx.position(stream, user_id, payload=row))
 

@@ -4,6 +4,7 @@ The predefined rules are evaluated once. Rows are only written for users for who
 mentioned, who has rules of their own, who ignores the sender.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,10 +16,10 @@ from homeserver.core.push_conditions import Subject
 from homeserver.core.push_rules import CompiledRules, DefaultRules, RoomContext, SharedVerdict, Verdict
 from homeserver.runtime.bus import Hint
 from homeserver.runtime.tasks import Tasks
-from homeserver.services.account_data import IGNORED_USERS, PUSH_RULES, ignored_users
+from homeserver.services.account_data import ACCOUNT, IGNORED_USERS, PUSH_RULES, ignored_users
 from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.event_rows import is_storable
-from homeserver.services.events import Events
+from homeserver.services.events import Events, StoredEvent
 from homeserver.services.member_names import MemberNames
 from homeserver.services.notifier import Notifier
 from homeserver.services.push_rules import parse_ruleset
@@ -32,6 +33,8 @@ from storage.read_marks import MAIN, PushException
 from storage.streams import Stream
 
 _MAX_HOPS = 3
+_TYPES = (PUSH_RULES, IGNORED_USERS)
+_EVERYBODY = ""
 
 
 class PushActions:
@@ -62,21 +65,43 @@ class PushActions:
         self._ignored_by: dict[str, set[str]] = {}
         self._ignores: dict[str, frozenset[str]] = {}
         self._with_own_rules: BoundedCache[str, frozenset[str]] = BoundedCache(2_000)
+        self._reading: asyncio.Task[None] | None = None
+        self._to_read: set[str] = set()
+        # What this process was told of since the reading began, as (type, user): newer than what is read.
+        self._told: set[tuple[str, str]] = set()
         notifier.listeners.append(self._on_hints)
-        notifier.on_reset.append(self._load_anew)
+        notifier.on_reset.append(self._on_reset)
 
     async def load(self) -> None:
         """Read the users with push rules of their own and the lists of ignored users. Once, before serving."""
-        async with self._db.read() as tx:
-            rulesets = await account_data.contents_of_type(tx, PUSH_RULES)
-            ignored = await account_data.contents_of_type(tx, IGNORED_USERS)
-        for user_id, content in rulesets.items():
-            self._set_rules(user_id, content)
-        for user_id, content in ignored.items():
-            self._set_ignored(user_id, content)
+        await self._read_soon(_EVERYBODY)
 
-    def _load_anew(self) -> None:
-        self._tasks.start("push rules are read anew", self.load())
+    def _read_soon(self, user_id: str) -> asyncio.Task[None]:
+        self._to_read.add(user_id)
+        if self._reading is None or self._reading.done():
+            self._reading = self._tasks.start("push rules are read anew", self._read())
+        return self._reading
+
+    async def _read(self) -> None:
+        """Read until nothing is left to read: one reading at a time, so that none sets back what a later one found."""
+        while self._to_read:
+            wanted, self._to_read = self._to_read, set()
+            self._told.clear()
+            users = None if _EVERYBODY in wanted else wanted
+            try:
+                async with self._db.read() as tx:
+                    found = {kind: await account_data.contents_of_type(tx, kind, users) for kind in _TYPES}
+            except Exception:
+                self._to_read |= wanted
+                raise
+            for kind, contents in found.items():
+                for user_id, content in contents.items():
+                    if (kind, user_id) not in self._told:
+                        self._set(kind, user_id, content)
+
+    def _on_reset(self) -> None:
+        self._with_own_rules.clear()
+        self._read_soon(_EVERYBODY)
 
     async def on_event(self, tx: Write, draft: HeadDraft, event: Event, position: Position) -> tuple[int, int]:
         """The room's count of notifying events, this one included, and the count of its thread.
@@ -281,6 +306,12 @@ class PushActions:
         if self._db.is_shared:
             tx.position(Stream.CACHES, f"unread:{user_id}")
 
+    def _set(self, kind: str, user_id: str, content: bytes) -> None:
+        if kind == PUSH_RULES:
+            self._set_rules(user_id, content)
+        else:
+            self._set_ignored(user_id, content)
+
     def _set_rules(self, user_id: str, content: bytes) -> None:
         self._own_rules[user_id] = CompiledRules.compile(
             parse_ruleset(
@@ -303,14 +334,24 @@ class PushActions:
     def _on_hints(self, hints: Sequence[Hint]) -> None:
         for hint in hints:
             if hint.stream == Stream.PUSH_RULES:
-                if isinstance(hint.payload, AccountDataRow):
-                    self._set_rules(hint.keys[0], hint.payload.content)
-                else:
-                    self._load_anew()
-            elif hint.stream == Stream.ACCOUNT_DATA:
-                row = hint.payload
-                if isinstance(row, AccountDataRow) and row.type == IGNORED_USERS and row.room_id == "":
-                    self._set_ignored(hint.keys[0], row.content)
+                self._on_change(hint.keys[0], hint.payload)
+            elif hint.stream == Stream.MEMBERSHIPS:
+                # A room that came from another server, whole.
+                for key in hint.keys:
+                    self._with_own_rules.drop(key)
+            elif hint.stream == Stream.EVENTS and _changes_members(hint.payload):
+                self._with_own_rules.drop(hint.keys[0])
+
+    def _on_change(self, user_id: str, row: object) -> None:
+        if not isinstance(row, AccountDataRow):
+            self._read_soon(user_id)
+        elif row.room_id == ACCOUNT:
+            self._told.add((row.type, user_id))
+            self._set(row.type, user_id, row.content)
+
+
+def _changes_members(stored: object) -> bool:
+    return isinstance(stored, StoredEvent) and any(event_type == MEMBER for event_type, _ in stored.changed)
 
 
 @dataclass(frozen=True, slots=True)
