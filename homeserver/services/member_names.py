@@ -67,14 +67,16 @@ class MemberNames:
         self._events = events
         self._suffix = ":" + server_name
         self._rooms: BoundedCache[str, RoomNames] = BoundedCache(size)
+        self._changes = 0
         notifier.listeners.append(self._on_hints)
-        notifier.on_reset.append(self._rooms.clear)
+        notifier.on_reset.append(self._on_reset)
 
     async def of_room(self, room_id: str, room_nid: int, tx: Read | None = None) -> RoomNames:
         """The committed members of a room."""
         names = self._rooms.get(room_id)
         if names is not None:
             return names
+        changes = self._changes
         if tx is None:
             async with self._database.read() as read:
                 rows = await memberships.joined_members(read, room_nid)
@@ -84,7 +86,8 @@ class MemberNames:
         for row in rows:
             if row.user_id.endswith(self._suffix):
                 names.add(row.user_id, row.display_name)
-        self._rooms.put(room_id, names)
+        if changes == self._changes:  # otherwise what was read may be of before the change
+            self._rooms.put(room_id, names)
         return names
 
     async def named_in(self, tx: Write, draft: HeadDraft, body: str) -> dict[str, str | None]:
@@ -100,18 +103,20 @@ class MemberNames:
     def _on_hints(self, hints: Sequence[Hint]) -> None:
         for hint in hints:
             if hint.stream == Stream.MEMBERSHIPS:
+                self._changes += 1
                 for key in hint.keys:
                     self._rooms.drop(key)
             elif hint.stream == Stream.EVENTS and hint.keys and isinstance(hint.payload, StoredEvent):
                 self._follow(hint.keys[0], hint.payload)
 
     def _follow(self, room_id: str, stored: StoredEvent) -> None:
-        names = self._rooms.get(room_id) if stored.changed else None
-        if names is None:
-            return
         for (event_type, user_id), (event_id, _) in stored.changed.items():
             if event_type != MEMBER or not user_id.endswith(self._suffix):
                 continue
+            self._changes += 1
+            names = self._rooms.get(room_id)
+            if names is None:
+                return
             member = stored if event_id == stored.event_id else self._events.cached(event_id or "")
             if event_id is not None and member is None:
                 self._rooms.drop(room_id)
@@ -120,6 +125,10 @@ class MemberNames:
                 names.add(user_id, _display_name(member))
             else:
                 names.remove(user_id)
+
+    def _on_reset(self) -> None:
+        self._changes += 1
+        self._rooms.clear()
 
 
 def _display_name(stored: StoredEvent) -> str | None:

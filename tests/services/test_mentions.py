@@ -1,15 +1,19 @@
 """Who is mentioned by a name in the body of a message, where the sender's client does not say whom it mentions."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from homeserver.runtime.bus import Bus
 from homeserver.services.member_names import RoomNames
-from storage.database import Database
+from storage import memberships
+from storage.database import Database, Read
 from tests.services.sync_world import World, joined, user
 
 ALICE, BOB, CAROL = user("alice"), user("bob"), user("carol")
+
+During = Callable[[Callable[[], Awaitable[Any]]], None]
 
 
 @pytest.fixture
@@ -20,6 +24,25 @@ async def world(database_url: str) -> AsyncIterator[World]:
     yield world
     await world.close()
     await db.close()
+
+
+@pytest.fixture
+def during_the_next_reading(monkeypatch: pytest.MonkeyPatch) -> During:
+    """Something happens when the members have been read."""
+    original = memberships.joined_members
+
+    def arrange(happening: Callable[[], Awaitable[Any]]) -> None:
+        pending = [happening]
+
+        async def joined_members(tx: Read, room_nid: int) -> Any:
+            rows = await original(tx, room_nid)
+            if pending:
+                await pending.pop()()
+            return rows
+
+        monkeypatch.setattr(memberships, "joined_members", joined_members)
+
+    return arrange
 
 
 async def highlights(world: World, reader: str, room_id: str) -> int:
@@ -55,6 +78,33 @@ async def test_the_name_is_that_of_the_member_in_the_room_now(world: World) -> N
     await world.join(BOB, room_id)
     await say(world, room_id, "ボブ")
     assert await highlights(world, BOB, room_id) == 0
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+async def test_a_new_name_is_known_though_it_came_while_names_were_read(
+    world: World, during_the_next_reading: During, is_heard: bool
+) -> None:
+    room_id = await world.create_room(ALICE)
+    await world.join(BOB, room_id)
+    said = await world.events.get(await world.send(ALICE, room_id))
+    head = await world.heads.get(room_id)
+    assert said is not None
+    assert head is not None
+
+    async def rename() -> None:
+        listeners = list(world.db.on_commit)
+        if not is_heard:
+            world.db.on_commit.clear()
+        await world.member(BOB, room_id, BOB, "join", displayname="Robert")
+        world.db.on_commit[:] = listeners
+        if not is_heard:
+            world.notifier.reset()
+
+    during_the_next_reading(rename)
+    world.notifier.reset()
+    await world.push_actions.verdicts(said.event, head, [BOB])
+    await say(world, room_id, "hello Robert")
+    assert await highlights(world, BOB, room_id) == 1
 
 
 async def test_whoever_says_whom_they_mention_is_taken_at_their_word(world: World) -> None:
