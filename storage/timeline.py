@@ -69,8 +69,11 @@ async def newest_position(tx: Read) -> int:
     return int(await tx.fetch_value(select(stream_position.c.value).where(stream_position.c.id == 1)) or 0)
 
 
-async def newest_events(tx: Read, room_nids: Iterable[int], limit: int, upto: int) -> dict[int, list[Place]]:
-    """The newest `limit` events of each room up to `upto`, the oldest first: one statement for 500 rooms."""
+async def newest_events(
+    tx: Read, room_nids: Iterable[int], limit: int, upto: int, end: int | None = None
+) -> dict[int, list[Place]]:
+    """The newest `limit` events of each room up to `upto`, and all that follow up to `end`, the oldest first: one
+    statement for 500 rooms."""
     nids = list(room_nids)
     found: dict[int, list[Place]] = {nid: [] for nid in nids}
     older = events.alias()
@@ -96,7 +99,7 @@ async def newest_events(tx: Read, room_nids: Iterable[int], limit: int, upto: in
             .where(
                 rooms.c.room_nid.in_(part),
                 events.c.position > func.coalesce(cutoff, 0),
-                events.c.position <= upto,
+                events.c.position <= (upto if end is None else end),
                 _SHOWN,
             )
             .order_by(events.c.room_nid, events.c.position)

@@ -32,8 +32,10 @@ ALL = {"all": {"ranges": [[0, 99]], "timeline_limit": 10, "required_state": []}}
 class SlidingWorld(World):
     """What this world writes is read by sliding sync."""
 
-    def __init__(self, db: Database, bus: Bus, messages: ToDeviceReader | None = None) -> None:
-        super().__init__(db, bus)
+    def __init__(
+        self, db: Database, bus: Bus, messages: ToDeviceReader | None = None, *, timelines: int = 2_000
+    ) -> None:
+        super().__init__(db, bus, timelines=timelines)
         self.messages = messages or NoToDevice()
         self.device_lists = DeviceLists(self.notifier, self.users, self.heads, NoDeviceLists())
         self.restart()

@@ -60,7 +60,9 @@ def user(name: str) -> str:
 class World:
     """Everything between the database and the answer."""
 
-    def __init__(self, db: Database, bus: Bus, *, legacy_mentions: bool = False) -> None:
+    def __init__(
+        self, db: Database, bus: Bus, *, legacy_mentions: bool = False, timelines: int = 2_000
+    ) -> None:
         self.db = db
         self.clock = FrozenClock()
         self.random = SeededRandomness(1)
@@ -70,7 +72,7 @@ class World:
         self.chains = AuthChains(db, self.events)
         self.state = RoomState(db, self.events, self.heads, self.chains)
         self.notifier = Notifier(db, self.tasks, self.clock)
-        self.logs = RoomLogs(db, self.notifier, self.events)
+        self.logs = RoomLogs(db, self.notifier, self.events, size=timelines)
         self.event_hints = EventHints(db, self.notifier, self.events)
         self.unread = UnreadCounts(db, self.notifier, self.logs, server_name=SERVER)
         self.account_data = AccountData(db, self.notifier, legacy_mentions=legacy_mentions)

@@ -19,7 +19,7 @@ from homeserver.services.sliding_sync.request import (
 )
 from homeserver.services.sliding_sync.room_task import RoomTask
 from homeserver.services.sync.device_lists import DeviceLists
-from homeserver.services.sync.room_log import RoomLogs
+from homeserver.services.sync.room_log import RoomLog, RoomLogs
 from homeserver.services.sync.room_sections import RoomDraft
 from homeserver.services.sync.room_view import Span
 from homeserver.services.sync.sources import KeyCounts, ToDeviceReader
@@ -60,6 +60,14 @@ class _RoomNews:
 
     def member_changes(self) -> Sequence[StoredEvent]:
         return self.members
+
+
+def _news(room_id: str, log: RoomLog | None, since: int, upto: int) -> _RoomNews:
+    """Without a log it is a room that the user has just joined."""
+    is_new = log is None
+    events = [] if log is None else log.between(since, upto)
+    span = Span(since, upto, is_full=is_new, is_new=is_new)
+    return _RoomNews(room_id, span, [stored for stored in events if stored.event.type == MEMBER])
 
 
 class ExtensionSections:
@@ -137,16 +145,9 @@ class ExtensionSections:
         rooms = {room_id: user.nids[room_id] for room_id in self._logs.changed_since(since, user.joined)}
         rooms |= {room_id: user.nids[room_id] for room_id in new if room_id in user.joined}
         known = {room_id: nid for room_id, nid in rooms.items() if room_id not in new}
-        if known:
-            await self._logs.prepare(known, 1, since, upto)
-        news = [self._news(room_id, since, upto, room_id in new) for room_id in rooms]
+        logs = await self._logs.prepare(known, 1, since, upto)
+        news = [_news(room_id, logs.get(room_id), since, upto) for room_id in rooms]
         return await self._device_lists.changed(user, since, upto, cast("list[RoomDraft]", news), left)
-
-    def _news(self, room_id: str, since: int, upto: int, is_new: bool) -> _RoomNews:
-        log = None if is_new else self._logs.get(room_id)
-        events = [] if log is None else log.between(since, upto)
-        span = Span(since, upto, is_full=is_new, is_new=is_new)
-        return _RoomNews(room_id, span, [stored for stored in events if stored.event.type == MEMBER])
 
     # --- threads that the user follows
 

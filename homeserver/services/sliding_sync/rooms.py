@@ -76,8 +76,10 @@ class SlidingRooms:
         """The rooms of the tasks; `live_since` is the place in the log that the client knew of before."""
         answer = RoomsOfAnswer()
         joined = [task for task in tasks if task.is_joined]
-        now = await self._ready(request, joined)
-        drafts = [await self._draft_joined(request, data, task, now[task.room_id]) for task in joined]
+        logs, now = await self._ready(request, joined)
+        drafts = [
+            await self._draft_joined(request, data, task, logs[task.room_id], now[task.room_id]) for task in joined
+        ]
         for task in tasks:
             if task.is_outside:
                 continue
@@ -91,10 +93,13 @@ class SlidingRooms:
         await self._write_outside(request, user, [task for task in tasks if task.is_outside], answer)
         return answer
 
-    async def _ready(self, request: SlidingSyncRequest, tasks: Sequence[RoomTask]) -> Mapping[str, RoomNow | None]:
+    async def _ready(
+        self, request: SlidingSyncRequest, tasks: Sequence[RoomTask]
+    ) -> tuple[Mapping[str, RoomLog], Mapping[str, RoomNow | None]]:
         """Have in memory what the joined rooms are made of: a few statements for all of them together."""
+        logs: dict[str, RoomLog] = {}
         if not tasks:
-            return {}
+            return logs, {}
         upto = tasks[0].upto
         whole: dict[str, int] = {}
         whole_limit = 0
@@ -108,22 +113,21 @@ class SlidingRooms:
                 parts.setdefault(task.since, {})[task.room_id] = task.nid
                 limit = max(limit, task.config.timeline_limit)
         if whole:
-            await self._logs.prepare(whole, whole_limit, None, upto)
+            logs |= await self._logs.prepare(whole, whole_limit, None, upto)
         for since, rooms in parts.items():
-            await self._logs.prepare(rooms, limit, since, upto)
+            logs |= await self._logs.prepare(rooms, limit, since, upto)
         every = {task.room_id: task.nid for task in tasks}
         lacking = {room_id: nid for room_id, nid in every.items() if self._facts.get(room_id) is None}
         if lacking:
             await self._facts.load(lacking)
         if not request.is_stable:
             await self._unread.prepare(request.user_id, every, upto)
-        return await self._sync_rooms.rooms_now(every)
+        return logs, await self._sync_rooms.rooms_now(every)
 
     async def _draft_joined(
-        self, request: SlidingSyncRequest, data: UserData, task: RoomTask, now: RoomNow | None
+        self, request: SlidingSyncRequest, data: UserData, task: RoomTask, log: RoomLog, now: RoomNow | None
     ) -> Draft | None:
-        log = self._logs.get(task.room_id)
-        if now is None or log is None:
+        if now is None:
             return None
         memberships, hidden = _NO_EVENTS, _NOTHING
         if task.joined_at > _timeline_after(task):

@@ -2,8 +2,9 @@
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from homeserver.runtime.bus import Hint
 from homeserver.services.bounded_cache import BoundedCache
@@ -12,14 +13,14 @@ from homeserver.services.notifier import Notifier
 from storage import timeline
 from storage.database import Database
 from storage.streams import Stream
-from storage.timeline import StateChange
+from storage.timeline import Place, StateChange
 
 # How many events of a room are kept; when there are more, the older half goes.
 _MAX_EVENTS = 200
 _MAX_CHANGES = 1000
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class RoomLog:
     """A room's newest events in the order of their positions.
 
@@ -84,6 +85,11 @@ class RoomLog:
         self.positions[:0] = [stored.position for stored in known if stored.position is not None]
         self.floor = floor
 
+    def prepend_changes(self, older: Sequence[StateChange], floor: int) -> None:
+        """The same, of the changes of the state."""
+        self.changes[:0] = [change for change in older if change.position <= self.changes_floor]
+        self.changes_floor = floor
+
     def _trim(self) -> None:
         if len(self.events) > _MAX_EVENTS:
             half = len(self.events) // 2
@@ -103,7 +109,9 @@ class RoomLogs:
         self._notifier = notifier
         self._events = events
         self._size = size
-        self._logs: OrderedDict[str, RoomLog] = OrderedDict()
+        # Whoever holds a log has it kept up to date; those that were used last are held here.
+        self._logs: WeakValueDictionary[str, RoomLog] = WeakValueDictionary()
+        self._kept: BoundedCache[str, RoomLog] = BoundedCache(size)
         # The newest position of each room with news since `floor`, the newest room last.
         self._latest: OrderedDict[str, int] = OrderedDict()
         # Rooms whose earlier events may look different since a position.
@@ -116,7 +124,7 @@ class RoomLogs:
         """The room's log if there is one."""
         log = self._logs.get(room_id)
         if log is not None:
-            self._logs.move_to_end(room_id)
+            self._kept.put(room_id, log)
         return log
 
     def changed_since(self, after: int, room_ids: Mapping[str, object]) -> list[str]:
@@ -143,26 +151,26 @@ class RoomLogs:
                 for key in hint.keys:
                     if key.startswith("!"):
                         self._logs.pop(key, None)
+                        self._kept.drop(key)
                         self._rewritten.put(key, hint.position)
 
     def _reset(self) -> None:
         self._logs.clear()
+        self._kept.clear()
         self._latest.clear()
         self.floor = self._notifier.position
 
-    async def prepare(self, room_nids: Mapping[str, int], limit: int, since: int | None, upto: int) -> None:
-        """Have the logs of these rooms (room id → nid) reach back to `since`, or over `limit` events."""
-        lacking: dict[int, str] = {}
-        for room_id, nid in room_nids.items():
-            log = self._logs.get(room_id)
-            if log is None:
-                log = self._new(room_id, upto)
-            if not _suffices(log, limit, since, upto):
-                lacking[nid] = room_id
-        if lacking:
-            await self._load(lacking, limit + 1, since, upto)
-        while len(self._logs) > max(self._size, len(room_nids)):
-            self._logs.popitem(last=False)
+    async def prepare(
+        self, room_nids: Mapping[str, int], limit: int, since: int | None, upto: int
+    ) -> dict[str, RoomLog]:
+        """The logs of these rooms (room id → nid): they reach back to `since`, or over `limit` events."""
+        while True:
+            logs = {room_id: self.get(room_id) or self._new(room_id, self._notifier.position) for room_id in room_nids}
+            lacking = {
+                room_nids[room_id]: log for room_id, log in logs.items() if not _suffices(log, limit, since, upto)
+            }
+            if not lacking or await self._load(lacking, limit + 1, since, upto):
+                return logs
 
     async def up_to(self, room_id: str, room_nid: int, limit: int, since: int | None, upto: int) -> RoomLog:
         """A log that ends at `upto`, for somebody who left there; the shared one where it reaches back far enough."""
@@ -176,26 +184,34 @@ class RoomLogs:
             changes = (await timeline.changes_of_state(tx, {room_nid: after}, 2**62))[room_nid]
         stored = await self._events.get_many([place.event_id for place in places])
         log = RoomLog(room_id, upto, after, changes=changes)
-        log.prepend([stored[place.event_id] for place in places if place.event_id in stored], floor)
+        log.prepend(self._as_now(places, stored), floor)
         return log
 
-    async def _load(self, rooms: Mapping[int, str], count: int, since: int | None, upto: int) -> None:
+    async def _load(self, logs: Mapping[int, RoomLog], count: int, since: int | None, upto: int) -> bool:
+        """Read what comes before the logs; False where one was dropped meanwhile, or gave up what follows that."""
+        end = self._notifier.position
         async with self._db.read() as tx:
-            places = await timeline.newest_events(tx, rooms, count, upto)
-            floors = {nid: found[0].position - 1 if len(found) == count else 0 for nid, found in places.items()}
-            after = {nid: floors[nid] if since is None else min(floors[nid], since) for nid in rooms}
-            changes = await timeline.changes_of_state(tx, after, upto)
+            places = await timeline.newest_events(tx, logs, count, upto, end)
+            floors = {nid: _floor(found, count, upto) for nid, found in places.items()}
+            after = {nid: min(floors[nid], log.floor, end if since is None else since) for nid, log in logs.items()}
+            changes = await timeline.changes_of_state(tx, after, end)
         stored = await self._events.get_many([place.event_id for found in places.values() for place in found])
-        for nid, room_id in rooms.items():
-            log = self._logs.get(room_id)
-            if log is None:
-                log = self._new(room_id, upto)
+        if not all(self._follows(log, end) for log in logs.values()):
+            return False
+        for nid, log in logs.items():
             if floors[nid] < log.floor:
-                log.prepend([stored[p.event_id] for p in places[nid] if p.event_id in stored], floors[nid])
+                log.prepend(self._as_now(places[nid], stored), floors[nid])
             if after[nid] < log.changes_floor:
-                older = [change for change in changes[nid] if change.position <= log.changes_floor]
-                log.changes[:0] = older
-                log.changes_floor = after[nid]
+                log.prepend_changes(changes[nid], after[nid])
+        return True
+
+    def _follows(self, log: RoomLog, position: int) -> bool:
+        """Whether the log has all that happens after a position, now and from now on."""
+        return self._logs.get(log.room_id) is log and max(log.floor, log.changes_floor) <= position
+
+    def _as_now(self, places: Iterable[Place], stored: Mapping[str, StoredEvent]) -> list[StoredEvent]:
+        """The events that were read; some may have been redacted since."""
+        return [self._events.cached(p.event_id) or stored[p.event_id] for p in places if p.event_id in stored]
 
     def _touch(self, room_id: str, position: int) -> None:
         self._latest[room_id] = position
@@ -206,17 +222,21 @@ class RoomLogs:
     def _new(self, room_id: str, floor: int) -> RoomLog:
         generation = self._rewritten.get(room_id) or 0
         log = self._logs[room_id] = RoomLog(room_id, floor, floor, generation=generation)
+        self._kept.put(room_id, log)
         return log
 
     def _append(self, room_id: str, stored: StoredEvent, position: int) -> None:
         log = self._logs.get(room_id)
         if log is None:
             log = self._new(room_id, position - 1)
-            if len(self._logs) > self._size:
-                self._logs.popitem(last=False)
         log.append(stored, changes_by(stored))
         if stored.event.redacts is not None and (redacted := self._events.cached(stored.event.redacts)) is not None:
             log.refresh(redacted)
+
+
+def _floor(places: Sequence[Place], count: int, upto: int) -> int:
+    """After which position all events are among these, of which `count` at positions up to `upto` were asked for."""
+    return places[0].position - 1 if bisect_right(places, upto, key=lambda place: place.position) >= count else 0
 
 
 def _position(change: StateChange) -> int:

@@ -86,8 +86,11 @@ class Rooms:
         self, request: SyncRequest, answer: Answer, user: SyncUser, data: UserData, selection: Selection
     ) -> list[RoomDraft]:
         """Add the joined and left rooms of the selection."""
-        now = await self._ready(request, selection)
-        joined = [await self._draft_joined(request, data, room, now[room.room_id]) for room in selection.joined]
+        logs, now = await self._ready(request, selection)
+        joined = [
+            await self._draft_joined(request, data, room, logs[room.room_id], now[room.room_id])
+            for room in selection.joined
+        ]
         left = [await self._draft_left(request, data, room) for room in selection.left]
         drafts = [draft for draft in (*joined, *left) if draft is not None]
         known = await self._gather(self._sections.missing(drafts))
@@ -101,23 +104,26 @@ class Rooms:
                 answer.add_room("leave", room_left.room_id, b"{%b}" % body)
         return [draft for draft in joined if draft is not None]
 
-    async def _ready(self, request: SyncRequest, selection: Selection) -> dict[str, RoomNow | None]:
+    async def _ready(
+        self, request: SyncRequest, selection: Selection
+    ) -> tuple[dict[str, RoomLog], dict[str, RoomNow | None]]:
         """Have in memory what the joined rooms are made of: a few statements for all of them together."""
         rooms = selection.joined
+        logs: dict[str, RoomLog] = {}
         if not rooms:
-            return {}
+            return logs, {}
         limit = request.filter.room.timeline.limit
         limit = 10 if limit is None else limit
         new = {room.room_id: room.nid for room in rooms if room.span.is_new}
         old = {room.room_id: room.nid for room in rooms if not room.span.is_new}
         if new:
-            await self._logs.prepare(new, limit, None, selection.upto)
+            logs |= await self._logs.prepare(new, limit, None, selection.upto)
             await self._receipts.prepare(new, 0)
         if old:
-            await self._logs.prepare(old, limit, request.after, selection.upto)
+            logs |= await self._logs.prepare(old, limit, request.after, selection.upto)
             await self._receipts.prepare(old, request.after)
         await self._unread.prepare(request.user_id, new | old, selection.upto)
-        return await self.rooms_now(new | old)
+        return logs, await self.rooms_now(new | old)
 
     async def rooms_now(self, rooms: Mapping[str, int]) -> dict[str, RoomNow | None]:
         """The rooms' heads; where many are not in memory, only what is needed here is read, of all of them at once."""
@@ -164,10 +170,9 @@ class Rooms:
                 await self._sections.relate([draft], Reader(request.user_id, data.ignored, draft.span.upto))
 
     async def _draft_joined(
-        self, request: SyncRequest, data: UserData, room: JoinedRoom, head: RoomNow | None
+        self, request: SyncRequest, data: UserData, room: JoinedRoom, log: RoomLog, head: RoomNow | None
     ) -> RoomDraft | None:
-        log = self._logs.get(room.room_id)
-        if head is None or log is None:
+        if head is None:
             return None
         memberships, hidden = _NO_EVENTS, _NOTHING
         if room.joined_at > (0 if room.span.is_new else room.span.since):
