@@ -105,6 +105,8 @@ class DelayedEventSender:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            # Until it is known which event is next, any that is scheduled is sooner.
+            self._next_at = None
             if not self._is_active:
                 continue
             try:

@@ -13,8 +13,8 @@ from homeserver.services.delayed_event_posting import DelayedEventPosting
 from homeserver.services.delayed_event_sender import LEASE_MS, DelayedEventSender
 from homeserver.services.delayed_events import DelayedEvents, Wanted
 from homeserver.services.sessions import Requester
-from storage import users
-from storage.database import Database
+from storage import delayed_events, users
+from storage.database import Database, Read
 from tests.services.spine import ALICE, Spine
 from tests.services.test_notifier_processes import LinkedBus
 
@@ -162,3 +162,26 @@ async def test_what_the_rate_limit_refuses_in_its_time_is_not_tried_again(proces
     assert "event_id" in sent
     assert refused["error"]["errcode"] == "M_LIMIT_EXCEEDED"
     assert await first.timeline(room_id) == [0]
+
+
+async def test_what_is_scheduled_while_nothing_is_found_to_be_due_is_sent(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = processes
+    await first.sender.start()
+    room_id = await first.spine.new_room()
+    original, ids = delayed_events.next_send_at, list[str]()
+
+    async def next_send_at(tx: Read) -> int | None:
+        found = await original(tx)
+        if found is None and not ids:
+            ids.append(await first.schedule(room_id, 1_000, n=2))
+        return found
+
+    earlier = await first.schedule(room_id, 1_000, n=1)
+    monkeypatch.setattr(delayed_events, "next_send_at", next_send_at)
+    await first.settled(earlier)
+    while not ids:
+        await asyncio.sleep(0.001)
+    await first.settled(*ids)
+    assert await first.timeline(room_id) == [1, 2]
