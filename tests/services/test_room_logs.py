@@ -185,3 +185,19 @@ async def test_a_room_that_is_not_kept_has_its_unread_count(world: SlidingWorld)
     answer = await world.sync(BOB, first["next_batch"])
     counts = [joined(answer, room_id)["unread_notifications"]["notification_count"] for room_id in rooms]
     assert counts == [1] * len(rooms)
+
+
+async def test_what_a_state_event_replaced_is_shown_redacted(world: SlidingWorld) -> None:
+    room_id = await world.create_room(ALICE)
+    secret, later = [
+        await world.send(ALICE, room_id, "m.room.name", {"name": name}, state_key="") for name in ("secret", "later")
+    ]
+    await world.send(ALICE, room_id, "m.room.name", {"name": "last"}, state_key="")
+    assert replaced_content(await world.sync(ALICE), room_id, later) == {"name": "secret"}
+    await world.send(ALICE, room_id, "m.room.redaction", {}, redacts=secret)
+    assert replaced_content(await world.sync(ALICE), room_id, later) == {}
+
+
+def replaced_content(answer: dict[str, Any], room_id: str, event_id: str) -> Any:
+    [event] = [one for one in joined(answer, room_id)["timeline"]["events"] if one["event_id"] == event_id]
+    return event["unsigned"]["prev_content"]

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
 from homeserver.runtime.bus import Hint
@@ -70,12 +70,15 @@ class RoomLog:
         self._trim()
 
     def refresh(self, stored: StoredEvent) -> None:
-        """Show an event as it is now."""
-        for index in range(len(self.events) - 1, -1, -1):
-            if self.events[index].event.event_id == stored.event.event_id:
+        """Show an event as it is now, also where another shows that it took its place."""
+        event_id = stored.event.event_id
+        for index, one in enumerate(self.events):
+            if one.event.event_id == event_id:
                 self.events[index] = stored
                 self.generation += 1
-                return
+            elif one.replaces is not None and one.replaces.event_id == event_id:
+                self.events[index] = replace(one, replaces=stored.shown, client_json={})
+                self.generation += 1
 
     def prepend(self, older: Sequence[StoredEvent], floor: int) -> None:
         """Add what was read from the database: all events of (floor, what is there)."""
