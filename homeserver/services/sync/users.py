@@ -118,20 +118,24 @@ class SyncUsers:
 
     def forget_all(self) -> None:
         """Hints were lost."""
+        self._changed.update(self._loading)
         for user_id in list(self._users):
             self.forget(user_id)
 
     async def _load_once(self, user_id: str) -> SyncUser:
         loading = self._loading.get(user_id)
-        if loading is not None:
-            return await asyncio.shield(loading)
-        loading = self._loading[user_id] = self._tasks.start("rooms of a user", self._load(user_id))
-        try:
-            return await asyncio.shield(loading)
-        finally:
-            self._loading.pop(user_id, None)
+        if loading is None:
+            loading = self._loading[user_id] = self._tasks.start("rooms of a user", self._load(user_id))
+        return await asyncio.shield(loading)
 
     async def _load(self, user_id: str) -> SyncUser:
+        try:
+            return await self._read(user_id)
+        finally:
+            # Not before: two that load the same user would miss what the other one took note of.
+            self._loading.pop(user_id, None)
+
+    async def _read(self, user_id: str) -> SyncUser:
         while True:
             self._changed.discard(user_id)
             async with self._db.read() as tx:
