@@ -33,13 +33,18 @@ class PartialRooms:
         # Room id → since when it is whole, the latest last.
         self._whole_at: OrderedDict[str, int] = OrderedDict()
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._news = 0
         notifier.listeners.append(self._on_hints)
         notifier.on_reset.append(self._read_soon)
 
     async def load(self) -> None:
         """Read them. To be called before anybody asks."""
-        async with self._database.read() as tx:
-            progress = await partial_rooms.progress(tx)
+        while True:
+            news = self._news
+            async with self._database.read() as tx:
+                progress = await partial_rooms.progress(tx)
+            if news == self._news:  # otherwise what was read may be of before them
+                break
         self._partial = {room_id for room_id, whole_at in progress.items() if whole_at is None}
         whole = [(room_id, whole_at) for room_id, whole_at in progress.items() if whole_at is not None]
         self._whole_at = OrderedDict(sorted(whole, key=lambda room: room[1]))
@@ -104,10 +109,12 @@ class PartialRooms:
     def _on_key(self, key: str, position: int) -> None:
         if key.startswith(PARTIAL):
             room_id = key[len(PARTIAL) :]
+            self._news += 1
             self._partial.add(room_id)
             self._whole_at.pop(room_id, None)
         elif key.startswith(WHOLE):
             room_id = key[len(WHOLE) :]
+            self._news += 1
             self._partial.discard(room_id)
             self._whole_at[room_id] = position
             self._whole_at.move_to_end(room_id)
@@ -119,4 +126,5 @@ class PartialRooms:
                 future.set_result(None)
 
     def _read_soon(self) -> None:
+        self._news += 1
         self._tasks.start("partial rooms are read again", self.load())
