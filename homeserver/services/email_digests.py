@@ -113,16 +113,23 @@ class EmailDigests:
             return
         if self._is_stale:
             self._is_stale = False
-            async with self._database.read() as tx:
-                self._users = await storage.users(tx)
-                checkpoint = await read_position(tx, NAME) if self._position is None else self._position
-            here = self._notifier.position
-            self._position = here if checkpoint is None else max(checkpoint, here - _LOOK_BACK)
+            try:
+                await self._read()
+            except BaseException:
+                self._is_stale = True
+                raise
         if not self._users:
             self._position = self._notifier.position
             return
         await self._follow_log()
         await self._send_due()
+
+    async def _read(self) -> None:
+        async with self._database.read() as tx:
+            self._users = await storage.users(tx)
+            checkpoint = await read_position(tx, NAME) if self._position is None else self._position
+        here = self._notifier.position
+        self._position = here if checkpoint is None else max(checkpoint, here - _LOOK_BACK)
 
     def _on_hints(self, hints: Sequence[Hint]) -> None:
         for hint in hints:

@@ -13,6 +13,7 @@ from homeserver.config.outside_sections import Push
 from homeserver.config.server_sections import Email
 from homeserver.runtime.mailer import MailFailure
 from homeserver.services.email_digests import EmailDigests
+from storage import email_pushers
 from tests.client_api.whole_site import PASSWORD, WholeSite, user, whole_site
 
 ADDRESS = "Bob@mail.test"
@@ -264,6 +265,20 @@ async def test_pusher_is_listed_changed_and_deleted(post: Post) -> None:
 async def test_pusher_that_cannot_be_is_refused(light: Post, changes: dict[str, Any], errcode: str) -> None:
     assert (await light.site.error("POST", "/pushers/set", PUSHER | changes, by="bob"))[1] == errcode
     assert (await light.site.error("POST", "/pushers/set", PUSHER, by="alice"))[1] == "M_THREEPID_NOT_FOUND"
+
+
+async def test_pushers_that_could_not_be_read_are_read_the_next_time(
+    light: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await light.site.ok("POST", "/pushers/set", PUSHER | {"kind": None}, by="bob")
+    await light.digests.step()
+    await light.site.ok("POST", "/pushers/set", PUSHER, by="bob")
+    with monkeypatch.context() as failing:
+        failing.delattr(email_pushers, "users")
+        with pytest.raises(AttributeError):
+            await light.digests.step()
+    await light.site.send(light.room, "Hello")
+    assert len(await light.after(601)) == 1
 
 
 async def test_server_that_sends_no_mails_says_so(sqlite_url: str, tmp_path: Path) -> None:
