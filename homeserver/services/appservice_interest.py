@@ -52,6 +52,10 @@ class Interest:
             or (bool(appservice.namespaces["aliases"]) and await self._covers_alias(event.room_id))
         )
 
+    def begin_anew(self) -> None:
+        """The next event need not follow the last one: another process may have been asked of those between."""
+        self._members.clear()
+
     def ignores(self, room_id: str, user_ids: Iterable[str]) -> bool:
         """Whether an event of these users (its sender, whose membership it tells of) surely does not concern it, as far
         as memory tells. It must be asked of the event all the same before one that may."""

@@ -169,6 +169,7 @@ class AppserviceSender:
     # --- sending
 
     async def _run(self, queue: Queue, row: QueueRow) -> None:
+        queue.interest.begin_anew()
         if row.pending_position is not None:
             transaction = await self._transactions.repeated(row, queue.interest)
             if transaction.events:

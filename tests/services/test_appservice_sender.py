@@ -172,6 +172,25 @@ async def test_what_happened_while_it_was_stopped_is_told_later(world: World) ->
     assert world.http.told()[-1] == "meanwhile"
 
 
+async def test_who_joined_while_another_process_sent_is_known(world: World) -> None:
+    room_id, other = await room_with_ghost(world), await world.spine.new_room(ALICE)
+    first, second = world.sender(), world.sender()
+    await first.start()
+    await world.spine.say(ALICE, other, "not for it")
+    await world.spine.say(ALICE, room_id, "one")
+    await world.http.wait_for(arrived="one")
+    await first.stop()
+    await second.start()
+    await world.spine.membership.join(GHOST, other)  # type: ignore[arg-type]
+    await world.http.wait_for(arrived="join")
+    await second.stop()
+    await first.start()
+    await world.spine.say(ALICE, other, "two")
+    await world.spine.say(ALICE, room_id, "three")
+    await world.http.wait_for(arrived="three")
+    assert world.http.told() == ["one", "join", "two", "three"]
+
+
 async def test_invite_of_a_ghost_is_told(world: World) -> None:
     room_id = await world.spine.new_room(ALICE, preset="private_chat")
     await world.sender().start()
