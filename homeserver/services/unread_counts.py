@@ -6,7 +6,8 @@ No row is written for a member who only has the predefined push rules: events sa
 https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from homeserver.runtime.bus import Hint
@@ -15,7 +16,7 @@ from homeserver.services.events import StoredEvent
 from homeserver.services.notifier import Notifier
 from homeserver.services.sync.room_log import RoomLogs
 from storage import read_marks as storage
-from storage.database import Database, Position, Write
+from storage.database import Database, Position, Read, Write
 from storage.read_marks import MAIN, UNTHREADED, PushException
 from storage.streams import Stream
 
@@ -74,6 +75,14 @@ class _User:
         return max(marks.get(UNTHREADED, 0), marks.get(thread_id, 0))
 
 
+@dataclass(slots=True, eq=False)
+class _Reading:
+    """A reading of what the database has of a user: outdated when this process hears of more meanwhile."""
+
+    user_id: str
+    is_outdated: bool = False
+
+
 class UnreadCounts:
     """Read marks and counts of the users that sync here."""
 
@@ -84,9 +93,9 @@ class UnreadCounts:
         self._logs = logs
         self._suffix = ":" + server_name
         self._users: BoundedCache[str, _User] = BoundedCache(size)
-        self._marked: set[str] = set()
+        self._readings: set[_Reading] = set()
         notifier.listeners.append(self._on_hints)
-        notifier.on_reset.append(self._users.clear)
+        notifier.on_reset.append(self._reset)
 
     def is_local(self, user_id: str) -> bool:
         """Whether counts are kept for the user."""
@@ -122,39 +131,51 @@ class UnreadCounts:
 
     def add_exception(self, user_id: str, exception: PushException) -> None:
         """An exception was committed."""
+        self._outdate(user_id)
         user = self._users.get(user_id)
-        if user is not None:
-            user.exceptions.setdefault(exception.room_nid, []).append(exception)
-
-    async def prepare(self, user_id: str, rooms: Mapping[str, int], upto: int) -> None:
-        """Have in memory what `counts` needs for these rooms (room id → nid): at most three statements."""
-        user = await self._user(user_id)
-        lacking = []
-        for room_id, nid in rooms.items():
-            if nid in user.rooms and self._covers(room_id, user.rooms[nid].upto):
-                continue
-            if not self._covers(room_id, user.marked(nid, UNTHREADED)):
-                lacking.append(nid)
-        if not lacking:
+        if user is None:
             return
-        async with self._db.read() as tx:
-            found = await storage.unread_by_thread(tx, user_id, lacking, upto)
-        for nid in lacking:
+        known = user.exceptions.setdefault(exception.room_nid, [])
+        # They come in order. A reading may have found it before this process was told that it is committed.
+        if not known or known[-1].position < exception.position:
+            known.append(exception)
+
+    async def counts(self, user_id: str, rooms: Mapping[str, int], upto: int) -> Mapping[str, Counts]:
+        """What the user has not read in these rooms (room id → nid): at most three statements, unless the user reads
+        something meanwhile."""
+        if not rooms:
+            return {}
+        while True:
+            user = await self._user(user_id)
+            lacking = [nid for room_id, nid in rooms.items() if not self._is_counted(user, user_id, room_id, nid, upto)]
+            if not lacking or await self._load(user, user_id, lacking, upto):
+                return {room_id: user.rooms[nid].counts for room_id, nid in rooms.items()}
+
+    async def _load(self, user: _User, user_id: str, room_nids: Sequence[int], upto: int) -> bool:
+        """Count in the database; whether nothing was read or mentioned meanwhile."""
+        async with self._reading(user_id) as (tx, reading):
+            found = await storage.unread_by_thread(tx, user_id, room_nids, upto)
+        if reading.is_outdated:
+            return False
+        for nid in room_nids:
             counts = Counts({thread: [count, 0] for thread, count in found.get(nid, {}).items()})
             for exception in user.exceptions.get(nid, ()):
                 if user.marked(nid, exception.thread_id) < exception.position <= upto:
                     counts.add(exception.thread_id, exception.notify_delta, int(exception.highlight))
             user.rooms[nid] = _Room(counts, upto)
+        return True
 
-    def counts(self, user_id: str, room_id: str, room_nid: int, upto: int) -> Counts:
-        """What the user has not read in the room. `prepare` came before."""
-        user = self._users.get(user_id)
+    def _is_counted(self, user: _User, user_id: str, room_id: str, room_nid: int, upto: int) -> bool:
+        """Count what is in the room's log; False where that does not have all that is not counted yet."""
         log = self._logs.get(room_id)
-        if user is None or log is None:
-            return Counts()
+        if log is None:
+            return False
         room = user.rooms.get(room_nid)
-        if room is None or not self._covers(room_id, room.upto):
-            room = user.rooms[room_nid] = _Room(Counts(), user.marked(room_nid, UNTHREADED))
+        if room is None or log.floor > room.upto:
+            read = user.marked(room_nid, UNTHREADED)
+            if log.floor > read:
+                return False
+            room = user.rooms[room_nid] = _Room(Counts(), read)
         if room.upto < upto:
             for stored in log.between(room.upto, upto):
                 self._count(user, user_id, room, stored)
@@ -164,7 +185,7 @@ class UnreadCounts:
                 if exception.position <= upto and exception.position > user.marked(room_nid, exception.thread_id):
                     room.counts.add(exception.thread_id, exception.notify_delta, int(exception.highlight))
             room.upto = upto
-        return room.counts
+        return True
 
     def _count(self, user: _User, user_id: str, room: _Room, stored: StoredEvent) -> None:
         if not stored.thread_notify_seq or stored.event.sender == user_id:
@@ -173,19 +194,14 @@ class UnreadCounts:
         if stored.position is not None and stored.position > user.marked(stored.room_nid, thread):
             room.counts.add(thread, 1, 0)
 
-    def _covers(self, room_id: str, after: int) -> bool:
-        log = self._logs.get(room_id)
-        return log is not None and log.floor <= after
-
     async def _user(self, user_id: str) -> _User:
         user = self._users.get(user_id)
         while user is None:
-            self._marked.discard(user_id)
-            async with self._db.read() as tx:
+            async with self._reading(user_id) as (tx, reading):
                 marks = await storage.marks_of(tx, user_id)
                 exceptions = await storage.exceptions_of(tx, user_id)
             user = self._users.get(user_id)
-            if user is None and user_id not in self._marked:
+            if user is None and not reading.is_outdated:
                 user = _User()
                 for mark in marks:
                     user.marks.setdefault(mark.room_nid, {})[mark.thread_id] = mark.position
@@ -194,8 +210,28 @@ class UnreadCounts:
                 self._users.put(user_id, user)
         return user
 
+    @asynccontextmanager
+    async def _reading(self, user_id: str) -> AsyncIterator[tuple[Read, _Reading]]:
+        reading = _Reading(user_id)
+        self._readings.add(reading)
+        try:
+            async with self._db.read() as tx:
+                yield tx, reading
+        finally:
+            self._readings.discard(reading)
+
+    def _outdate(self, user_id: str) -> None:
+        for reading in self._readings:
+            if reading.user_id == user_id:
+                reading.is_outdated = True
+
+    def _reset(self) -> None:
+        self._users.clear()
+        for reading in self._readings:
+            reading.is_outdated = True
+
     def _set_mark(self, user_id: str, room_nid: int, thread_id: str, position: int) -> None:
-        self._marked.add(user_id)
+        self._outdate(user_id)
         user = self._users.get(user_id)
         if user is None:
             return
@@ -220,5 +256,5 @@ class UnreadCounts:
 
     def _drop(self, user_ids: Iterable[str]) -> None:
         for user_id in user_ids:
-            self._marked.add(user_id)
+            self._outdate(user_id)
             self._users.drop(user_id)

@@ -21,7 +21,7 @@ from homeserver.services.sync.room_log import RoomLog, RoomLogs
 from homeserver.services.sync.room_view import RoomNow
 from homeserver.services.sync.rooms import Rooms
 from homeserver.services.sync.users import SyncUser
-from homeserver.services.unread_counts import UnreadCounts
+from homeserver.services.unread_counts import Counts, UnreadCounts
 from homeserver.services.visibility import Visibility
 from storage import timeline
 from storage.database import Database
@@ -77,6 +77,7 @@ class SlidingRooms:
         answer = RoomsOfAnswer()
         joined = [task for task in tasks if task.is_joined]
         logs, now = await self._ready(request, joined)
+        counts = await self._counts(request, joined)
         drafts = [
             await self._draft_joined(request, data, task, logs[task.room_id], now[task.room_id]) for task in joined
         ]
@@ -89,7 +90,7 @@ class SlidingRooms:
         known = await self._gather(event_id for draft in found for event_id in draft.event_ids())
         await self._relate(request, data, found)
         for draft in found:
-            self._write(request, draft, known, live_since, answer)
+            self._write(request, draft, known, live_since, counts.get(draft.task.room_id), answer)
         await self._write_outside(request, user, [task for task in tasks if task.is_outside], answer)
         return answer
 
@@ -120,9 +121,13 @@ class SlidingRooms:
         lacking = {room_id: nid for room_id, nid in every.items() if self._facts.get(room_id) is None}
         if lacking:
             await self._facts.load(lacking)
-        if not request.is_stable:
-            await self._unread.prepare(request.user_id, every, upto)
         return logs, await self._sync_rooms.rooms_now(every)
+
+    async def _counts(self, request: SlidingSyncRequest, tasks: Sequence[RoomTask]) -> Mapping[str, Counts]:
+        if request.is_stable or not tasks:
+            return {}
+        nids = {task.room_id: task.nid for task in tasks}
+        return await self._unread.counts(request.user_id, nids, tasks[0].upto)
 
     async def _draft_joined(
         self, request: SlidingSyncRequest, data: UserData, task: RoomTask, log: RoomLog, now: RoomNow | None
@@ -184,15 +189,16 @@ class SlidingRooms:
         draft: Draft,
         known: Mapping[str, StoredEvent],
         live_since: int,
+        counts: Counts | None,
         answer: RoomsOfAnswer,
     ) -> None:
         task = draft.task
         room_id = task.room_id
-        counts, is_read = None, False
-        if task.is_joined and not request.is_stable:
-            counts = self._unread.counts(request.user_id, room_id, task.nid, task.upto).total()
+        total, is_read = None, False
+        if counts is not None:
+            total = counts.total()
             is_read = self._receipts.changed_own(room_id, request.user_id, task.since, task.upto)
-        body = write_room(request, draft, known, live_since, counts, is_read)
+        body = write_room(request, draft, known, live_since, total, is_read)
         answer.sent[room_id] = draft.after
         if body is not None:
             answer.bodies[room_id] = body

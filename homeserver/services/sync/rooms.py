@@ -18,7 +18,7 @@ from homeserver.services.sync.selection import JoinedRoom, LeftRoom, Selection
 from homeserver.services.sync.summary import summary_of
 from homeserver.services.sync.users import SyncUser
 from homeserver.services.typing import Typing
-from homeserver.services.unread_counts import UnreadCounts
+from homeserver.services.unread_counts import Counts, UnreadCounts
 from homeserver.services.visibility import Visibility
 from storage import memberships, timeline
 from storage.database import Database
@@ -87,6 +87,8 @@ class Rooms:
     ) -> list[RoomDraft]:
         """Add the joined and left rooms of the selection."""
         logs, now = await self._ready(request, selection)
+        nids = {room.room_id: room.nid for room in selection.joined}
+        counts = await self._unread.counts(request.user_id, nids, selection.upto)
         joined = [
             await self._draft_joined(request, data, room, logs[room.room_id], now[room.room_id])
             for room in selection.joined
@@ -97,7 +99,8 @@ class Rooms:
         await self._relate(request, data, joined, left)
         for room, draft in zip(selection.joined, joined, strict=True):
             if draft is not None:
-                self._write_joined(request, answer, data, room, draft, known, now[room.room_id])
+                room_id = room.room_id
+                self._write_joined(request, answer, data, room, draft, known, now[room_id], counts[room_id])
         for room_left, draft in zip(selection.left, left, strict=True):
             if draft is not None:
                 body = self._sections.write(request, draft, known)
@@ -122,7 +125,6 @@ class Rooms:
         if old:
             logs |= await self._logs.prepare(old, limit, request.after, selection.upto)
             await self._receipts.prepare(old, request.after)
-        await self._unread.prepare(request.user_id, new | old, selection.upto)
         return logs, await self.rooms_now(new | old)
 
     async def rooms_now(self, rooms: Mapping[str, int]) -> dict[str, RoomNow | None]:
@@ -251,6 +253,7 @@ class Rooms:
         draft: RoomDraft,
         known: Mapping[str, StoredEvent],
         now: RoomNow | None,
+        counts: Counts,
     ) -> None:
         parts = [self._sections.write(request, draft, known)]
         if now is not None and (draft.span.is_full or room.became_whole or _changes_members(draft)):
@@ -264,7 +267,7 @@ class Rooms:
             parts.append(b'"ephemeral":{"events":[%b]}' % b",".join(ephemeral))
         if account or draft.span.is_full:
             parts.append(b'"account_data":{"events":[%b]}' % b",".join(account))
-        parts.append(self._unread_counts(request, room))
+        parts.append(_unread_counts(request, counts))
         answer.add_room("join", room.room_id, b"{%b}" % b",".join(parts))
 
     def _is_read(self, request: SyncRequest, room: JoinedRoom) -> bool:
@@ -301,22 +304,22 @@ class Rooms:
             if row.room_id == room.room_id and wanted.allows(row.type)
         ]
 
-    def _unread_counts(self, request: SyncRequest, room: JoinedRoom) -> bytes:
-        counts = self._unread.counts(request.user_id, room.room_id, room.nid, room.span.upto)
-        if not request.filter.room.timeline.unread_thread_notifications:
-            return _COUNTS % counts.total()[::-1]
-        threads = {
-            root: orjson.Fragment(_COUNT % counts.of(root)[::-1])
-            for root in counts.threads
-            if root != MAIN and any(counts.of(root))
-        }
-        body = _COUNTS % counts.of(MAIN)[::-1]
-        return body + b',"unread_thread_notifications":' + orjson.dumps(threads) if threads else body
-
 
 _COUNT = b'{"highlight_count":%d,"notification_count":%d}'
 _COUNTS = b'"unread_notifications":' + _COUNT
 _NOTHING: frozenset[str] = frozenset()
+
+
+def _unread_counts(request: SyncRequest, counts: Counts) -> bytes:
+    if not request.filter.room.timeline.unread_thread_notifications:
+        return _COUNTS % counts.total()[::-1]
+    threads = {
+        root: orjson.Fragment(_COUNT % counts.of(root)[::-1])
+        for root in counts.threads
+        if root != MAIN and any(counts.of(root))
+    }
+    body = _COUNTS % counts.of(MAIN)[::-1]
+    return body + b',"unread_thread_notifications":' + orjson.dumps(threads) if threads else body
 
 
 def _arrival(stored: StoredEvent) -> str | None:
