@@ -96,15 +96,16 @@ async def test_what_was_read_is_told_though_another_process_writes_before_the_an
 ) -> None:
     here, there = pair
     room_id, sent, token = await a_room(pair)
-    count, pending = there.unread.prepare, [CAROL]
+    count, pending = there.unread.counts, [CAROL]
 
-    async def count_slowly(*args: Any) -> None:
-        await count(*args)
+    async def count_slowly(*args: Any) -> Any:
+        counts = await count(*args)
         if pending:
             await here.receipts.send(pending.pop(), room_id, "m.read", sent)
             await level(pair)
+        return counts
 
-    monkeypatch.setattr(there.unread, "prepare", count_slowly)
+    monkeypatch.setattr(there.unread, "counts", count_slowly)
     assert await readers(there, room_id, token) == [ALICE, CAROL]
 
 
