@@ -251,8 +251,16 @@ class UnreadCounts:
             # What another process wrote about a local user (a receipt, an exception) is read anew.
             if hint.stream == Stream.RECEIPTS and hint.payload is None:
                 self._drop(hint.keys[1:])
+            elif hint.stream == Stream.EVENTS:
+                if isinstance(hint.payload, StoredEvent):
+                    self._on_event(hint.payload, hint.position)
             elif hint.stream == Stream.CACHES:
                 self._drop(key.removeprefix("unread:") for key in hint.keys if key.startswith("unread:"))
+
+    def _on_event(self, stored: StoredEvent, position: int) -> None:
+        # Another process tells of its events, not of what their senders have read by sending them (`mark_own`).
+        if self._db.is_shared and stored.is_accepted and self.is_local(stored.event.sender):
+            self._set_mark(stored.event.sender, stored.room_nid, stored.thread_root or UNTHREADED, position)
 
     def _drop(self, user_ids: Iterable[str]) -> None:
         for user_id in user_ids:

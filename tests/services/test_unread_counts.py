@@ -160,9 +160,22 @@ async def test_what_another_process_tells_of_the_user_leaves_the_answer_its_coun
         await here.receipts.send(BOB, elsewhere, "m.read", seen)
         await level(pair)
         if is_read_anew:
-            await there.unread._user(BOB)
+            stored = await there.events.get(seen)
+            assert stored is not None
+            await there.unread.counts(BOB, {elsewhere: stored.room_nid}, there.notifier.position)
 
     # The counts are prepared, and not yet written.
     during_the_next(Rooms, "_gather", receipt_elsewhere)
     assert await read(there, token, room_id) == (13, 0)
     assert await read(there, token, room_id) == (13, 0)
+
+
+async def test_a_message_that_the_user_sends_by_another_process_reads_what_was_before(pair: Pair) -> None:
+    here, there = pair
+    room_id = await room_of_bob(here)
+    await say(here, room_id, 12)
+    await level(pair)
+    token = (await there.sync(BOB))["next_batch"]
+    await here.send(BOB, room_id)
+    await level(pair)
+    assert await read(there, token, room_id) == (0, 0)
