@@ -87,7 +87,7 @@ class FetchMissing:
         return after
 
     async def state_before(self, origin: str, event: Event, *, vouches: bool = False) -> dict[StateKey, str]:
-        """The state before an event that is at hand, as the other server has it; all of it is stored then. Raises
+        """The state before an event that is stored here, as the other server has it; all of it is stored then. Raises
         `FederationError`. `vouches`: as in `state_after`."""
         return await self._state_before(origin, event, event.event_id, vouches)
 
@@ -102,7 +102,7 @@ class FetchMissing:
             state, chain = await self._client.state(origin, room_id, at)
             await self._outliers.take_in(room_id, version, [*chain, *state], state_ids, told_by)
             lacking = []
-        if lacking := await self._lacking([*lacking, at] if at != event.event_id else lacking):
+        if lacking := await self._lacking([*lacking, at]):
             await self._outliers.take_in(room_id, version, await self._single(origin, lacking), lacking, told_by)
         return await self._state_of(origin, event, state_ids)
 

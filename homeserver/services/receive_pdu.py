@@ -132,7 +132,7 @@ class ReceivePdu:
                     # It told all that it would tell; more of it may arrive by another way.
                     reason = f"step 5: {origin} does not give the events before it"
                     return Verdict(event.event_id, "undecided", reason)
-            states = await self._states_told(origin, event, lacking)
+            states = {event_id: await self._fetch.state_after(origin, event, event_id) for event_id in lacking}
             # Only now: what authorises it may have come with the state.
             await self._fetch.auth_events(origin, event)
             event, advice = await self._ask_policy_server(event)
@@ -165,18 +165,6 @@ class ReceivePdu:
             for event_id in dict.fromkeys(event.prev_events)
             if event_id not in found or found[event_id].snapshot_id is None
         ]
-
-    async def _states_told(self, origin: str, event: Event, lacking: Sequence[str]) -> dict[str, StateMap]:
-        """The states after prev events that are missing here. Raises `FederationError`."""
-        try:
-            return {event_id: await self._fetch.state_after(origin, event, event_id) for event_id in lacking}
-        except FederationError as error:
-            head = await self._heads.get(event.room_id)
-            if error.kind != "refused" or head is None or head.is_partial:
-                raise
-            # A server whose part of the room begins with the event knows the state before it, and no more.
-            log.info("asking for the state before %s itself: %s", event.event_id, error)
-            return {event.event_id: await self._fetch.state_before(origin, event)}
 
     async def _are_older_than_ours(self, event: Event, lacking: Sequence[str]) -> bool:
         """Whether it is where this server's part of the room begins that the event builds on: there is no gap then."""
