@@ -7,6 +7,7 @@ sent is sent again, and receivers drop what they have.
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Final
 
 from federation.outbound.client import FederationClient
@@ -291,17 +292,18 @@ class FederationSender:
     async def _look_for_edus(self) -> None:
         """No word may have come of EDUs that wait."""
         async with self._database.read() as tx:
-            for server_name in await storage.servers_with_edus(tx):
-                outbox = self._outbox(server_name)
-                outbox.has_edus = True
-                self._kick(outbox)
+            waiting = await storage.servers_with_edus(tx)
+        self._send_edus(waiting)
+
+    def _send_edus(self, server_names: Iterable[str]) -> None:
+        for server_name in server_names:
+            outbox = self._outbox(server_name)
+            outbox.has_edus = True
+            self._kick(outbox)
 
     async def _route_hint(self, hint: Hint) -> None:
         if hint.stream == Stream.FEDERATION_EDUS:
-            for server_name in hint.keys:
-                outbox = self._outbox(server_name)
-                outbox.has_edus = True
-                self._kick(outbox)
+            self._send_edus(hint.keys)
         elif hint.stream == Stream.FEDERATION_CONTACT:
             for server_name in hint.keys:
                 self._reachability.succeeded(server_name)

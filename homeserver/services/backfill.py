@@ -75,8 +75,7 @@ class Backfill:
 
     def servers(self, head: RoomHead) -> list[str]:
         """Whom to ask for the room's history: the servers with most of its members first."""
-        others = [server for server in head.hosts if server != self._server_name]
-        return sorted(others, key=lambda server: -head.hosts[server])[:ASKED_FROM]
+        return head.hosts_besides(self._server_name)[:ASKED_FROM]
 
     async def _take_in(self, server: str, head: RoomHead, pdus: Sequence[Any], wanted: Sequence[str]) -> int:
         """Stores those that are new, pass steps 1 to 4, and lie before the wanted events or others that are missed; how

@@ -64,7 +64,7 @@ class OutOfRoom:
             found += [_server_of(str(event.get("sender"))) for event in await self.stripped_state(room_id, user_id)]
         head = None if found else await self._heads.get(room_id)
         if head is not None:
-            found += sorted(head.hosts, key=lambda server: -head.hosts[server])
+            found += head.hosts_besides()
         others = [server for server in dict.fromkeys(found) if server and server != self._server_name]
         # A room id says where a room was created, not who is in it.
         last_resort = _server_of(room_id)

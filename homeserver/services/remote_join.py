@@ -206,7 +206,7 @@ class RemoteJoin:
             found.append(membership.sender.partition(":")[2])
         head = None if found else await self._heads.get(room_id)
         if head is not None:
-            found += sorted(head.hosts, key=lambda server: -head.hosts[server])
+            found += head.hosts_besides()
         others = [server for server in dict.fromkeys(found) if server and server != self._server_name]
         last_resort = room_id.partition(":")[2]
         return others or [server for server in (last_resort,) if server and server != self._server_name]

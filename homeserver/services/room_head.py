@@ -78,6 +78,10 @@ class RoomHead:
     def invited_count(self) -> int:
         return len(self.invited)
 
+    def hosts_besides(self, *names: str) -> list[str]:
+        """The servers in the room without these, those with most of its members first."""
+        return sorted((name for name in self.hosts if name not in names), key=lambda name: -self.hosts[name])
+
     def get(self, key: StateKey) -> Entry | None:
         """(event id, event_nid) of the current state at `key`."""
         event_id = self.state.get(key)

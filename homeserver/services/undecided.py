@@ -70,19 +70,14 @@ class Undecided:
     async def _is_decided(self, waiting: _Waiting) -> bool:
         """Tries the event with its server, and with one other of the room, another one each time."""
         servers = [waiting.origin]
-        if others := await self._others(waiting):
+        head = await self._heads.get(waiting.event.room_id)
+        others = [] if head is None else head.hosts_besides(waiting.origin, self._server_name)
+        if others:
             servers.append(others[waiting.tries % len(others)])
         for server in servers:
             if (await self._receive.receive_event(server, waiting.event)).outcome != "undecided":
                 return True
         return False
-
-    async def _others(self, waiting: _Waiting) -> list[str]:
-        """Other servers in the room, those with most of its members first."""
-        head = await self._heads.get(waiting.event.room_id)
-        hosts = {} if head is None else head.hosts
-        others = [server for server in hosts if server not in (waiting.origin, self._server_name)]
-        return sorted(others, key=lambda server: -hosts[server])
 
     def _forget(self, event_id: str) -> None:
         waiting = self._waiting.pop(event_id)
