@@ -1,6 +1,7 @@
 """What many servers in a room, or many that are idle, cost."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 from unittest import mock
 
@@ -19,23 +20,29 @@ from tests.federation.network import Network, Sent
 SERVERS = 100
 
 
+async def fill(hs1: Hearth, until: Until, room_id: str, server_names: Iterable[str]) -> None:
+    """Put servers into the room that nobody joined from. What was said before is for none of them."""
+    head = await hs1.reading.heads.get(room_id)
+    assert head is not None
+
+    async def is_routed() -> bool:
+        return hs1.sender._routed >= hs1.base.database.position and not hs1.sender._reread
+
+    async def insert(tx: Any) -> None:
+        for name in server_names:
+            tx.insert(room_hosts, room_nid=head.room_nid, server_name=name, joined_count=1)
+
+    # Else the router, at work on how the room was made, may read who is in it before and keep that.
+    await until(is_routed)
+    await hs1.base.database.write(insert)
+    hs1.sender._hosts.clear()
+
+
 async def test_a_message_to_a_hundred_servers_is_signed_and_serialised_once(
     hs1: Hearth, network: Network, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room_id = await hs1.create_room("alice")
-    head = await hs1.reading.heads.get(room_id)
-    assert head is not None
-
-    async def routed() -> bool:
-        return hs1.sender._routed >= hs1.base.database.position and not hs1.sender._reread
-
-    async def fill(tx: Any) -> None:
-        for number in range(SERVERS):
-            tx.insert(room_hosts, room_nid=head.room_nid, server_name=f"other{number}", joined_count=1)
-
-    await until(routed)  # what the room was made of is for nobody else
-    await hs1.base.database.write(fill)
-    hs1.sender._hosts.clear()
+    await fill(hs1, until, room_id, (f"other{number}" for number in range(SERVERS)))
 
     async def take(sent: Sent) -> Answer | None:
         return Answer(200, {}, b'{"pdus":{}}') if "/send/" in sent.target else None
@@ -59,16 +66,8 @@ async def test_servers_that_are_up_to_date_cost_nothing_and_few_are_sent_to_at_o
     hs1: Hearth, network: Network, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room_id = await hs1.create_room("alice")
-    head = await hs1.reading.heads.get(room_id)
-    assert head is not None
     before = len(hs1.base.tasks)
-
-    async def fill(tx: Any) -> None:
-        for number in range(3_000):
-            tx.insert(room_hosts, room_nid=head.room_nid, server_name=f"other{number}", joined_count=1)
-
-    await hs1.base.database.write(fill)
-    hs1.sender._hosts.clear()
+    await fill(hs1, until, room_id, (f"other{number}" for number in range(3_000)))
 
     async def take(sent: Sent) -> Answer | None:
         return Answer(200, {}, b'{"pdus":{}}') if "/send/" in sent.target else None
@@ -102,16 +101,8 @@ async def test_servers_that_fail_and_hang_leave_places_for_the_others(
     monkeypatch.setattr(delivery, "AT_ONCE", 4)
     monkeypatch.setattr(delivery, "TO_FAILING_AT_ONCE", 2)
     room_id = await hs1.create_room("alice")
-    head = await hs1.reading.heads.get(room_id)
-    assert head is not None
     failing = [f"bad{number}" for number in range(10)]
-
-    async def fill(tx: Any) -> None:
-        for name in (*failing, "good"):
-            tx.insert(room_hosts, room_nid=head.room_nid, server_name=name, joined_count=1)
-
-    await hs1.base.database.write(fill)
-    hs1.sender._hosts.clear()
+    await fill(hs1, until, room_id, (*failing, "good"))
     for name in failing:
         hs1.outside.reachability.failed(name)
     clock.advance(100_000)
