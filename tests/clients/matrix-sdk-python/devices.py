@@ -121,6 +121,11 @@ class Timeline(sdk.TimelineListener):
         """The message with this text (or the poll with this question, the file with this name)."""
         return next((event for event in self.events() if text_of(event) == body), None)
 
+    def content(self, body: str) -> Any:
+        """What is shown of that message: reactions, votes, a summary. None while it is not there."""
+        found = self.find(body)
+        return None if found is None else found.content.content
+
     def undecryptable(self) -> int:
         """How many messages could not be read."""
         contents = [event.content for event in self.events() if event.content.is_MSG_LIKE()]

@@ -171,25 +171,26 @@ async def conversation(alice: Device, bob: Device, bob_phone: Device) -> None:
         assert event_id(await timeline.receive("hello")) == first
     await yours.timeline.toggle_reaction(sdk.EventOrTransactionId.EVENT_ID(first), "👍")
     for timeline in (mine, phone):
-        reactions = lambda t=timeline: [r.key for r in t.find("hello").content.content.reactions]  # noqa: E731
-        await until("the reaction", lambda found=reactions: found() == ["👍"])
+        await until(
+            "the reaction", lambda t=timeline: (c := t.content("hello")) and [r.key for r in c.reactions] == ["👍"]
+        )
     await yours.timeline.toggle_reaction(sdk.EventOrTransactionId.EVENT_ID(first), "👍")
-    await until("the reaction is gone", lambda: not mine.find("hello").content.content.reactions)
+    await until("the reaction is gone", lambda: (c := mine.content("hello")) and not c.reactions)
     await mine.timeline.create_poll("Tea?", ["yes", "no"], 1, sdk.PollKind.DISCLOSED)
     # Once, on a busy machine, a vote did not show at the poll's maker, maybe as the poll was but an echo there.
     await until("the poll is back", lambda: (p := mine.find("Tea?")) and p.event_or_transaction_id.is_EVENT_ID())
     poll = await yours.receive("Tea?")
     await yours.timeline.send_poll_response(event_id(poll), [poll.content.content.kind.answers[0].id])
-    await until("the vote", lambda: any(mine.find("Tea?").content.content.kind.votes.values()))
+    await until("the vote", lambda: (c := mine.content("Tea?")) and any(c.kind.votes.values()))
     await mine.timeline.end_poll(event_id(poll), "over")
-    await until("the end of the poll", lambda: phone.find("Tea?").content.content.kind.end_time)
+    await until("the end of the poll", lambda: (c := phone.content("Tea?")) and c.kind.end_time)
     step("edits, reactions and polls reached every device")
 
     root = await mine.say("a thread begins")
     thread = await Timeline.of(await alice.room(talk), sdk.TimelineFocus.THREAD(root))
     for number in range(3):
         await thread.say(f"in the thread {number}")
-    await until("the summary", lambda: (s := phone.find("a thread begins")) and s.content.content.thread_summary)
+    await until("the summary", lambda: (c := phone.content("a thread begins")) and c.thread_summary)
     assert phone.find("in the thread 0") is None
     opened = await Timeline.of(await bob_phone.room(talk), sdk.TimelineFocus.THREAD(root))
     while not await opened.timeline.paginate_backwards(2):
