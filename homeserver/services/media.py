@@ -170,6 +170,10 @@ class MediaReader:
         await self._db.write(note)
 
     async def _fetch(self, remote: RemoteMedia, server_name: str, media_id: str, timeout_ms: int) -> MediaRow:
+        # Who asks may have looked before an earlier fetch was done.
+        present = await self._row(server_name, media_id)
+        if present is not None:
+            return present
         limit = self._config.max_upload_size
         answer = await remote.download(server_name, media_id, timeout_ms=timeout_ms, max_bytes=limit)
         try:

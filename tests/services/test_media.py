@@ -17,6 +17,7 @@ from homeserver.errors import (
     RemoteTooLarge,
     TooLarge,
 )
+from storage.media import MediaRow
 from storage.tables import media
 from tests.services.media_world import ALICE, BOB, ELSEWHERE, HERE, MediaWorld, in_pieces, media_world
 
@@ -165,6 +166,28 @@ async def test_remote_media_is_fetched_once_and_kept(world: MediaWorld) -> None:
         (b"meow", "audio/ogg", "cat.ogg")
     }
     assert world.other.asked == [f"{ELSEWHERE}/cat"]
+
+
+async def test_who_looked_before_remote_media_was_fetched_does_not_fetch_it_again(
+    world: MediaWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.other.files["cat"] = (b"meow", None, None)
+    look, looked, may_go_on = world.reader._row, asyncio.Event(), asyncio.Event()
+
+    async def slowly(server_name: str, media_id: str) -> MediaRow | None:
+        monkeypatch.setattr(world.reader, "_row", look)
+        row = await look(server_name, media_id)
+        looked.set()
+        await may_go_on.wait()
+        return row
+
+    monkeypatch.setattr(world.reader, "_row", slowly)
+    late = world.tasks.start("ask", world.reader.require(ELSEWHERE, "cat"))
+    await looked.wait()
+    await world.reader.require(ELSEWHERE, "cat")
+    may_go_on.set()
+    await late
+    assert len(world.other.asked) == 1
 
 
 async def test_remote_media_is_kept_although_who_asked_went_away(world: MediaWorld) -> None:
