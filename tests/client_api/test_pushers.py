@@ -1,5 +1,6 @@
 """Pushers, what their gateways are told, and looking back at notifications."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,9 @@ async def test_pushers_go_with_their_session_and_at_a_change_of_password(site: W
 async def test_a_message_reaches_the_gateway_with_what_a_phone_shows(site: WholeSite, gateway: Gateway) -> None:
     room_id = await site.room("bob", "carol", name="Hearth")
     await site.ok("PUT", f"/profile/{user('alice')}/displayname", {"displayname": "Alice A."})
+    member = f"/rooms/{room_id}/state/m.room.member/{user('alice')}"
+    while (await site.ok("GET", member)).get("displayname") != "Alice A.":
+        await asyncio.sleep(0.001)
     await site.ok("POST", "/pushers/set", gateway.pusher(), by="bob")
     event_id = await site.send(room_id, {"msgtype": "m.text", "body": "hi", "m.mentions": {"user_ids": [user("bob")]}})
     notification = await gateway.next()

@@ -1,7 +1,7 @@
 """Delayed events, sent by one of several processes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from homeserver.services.delayed_event_sender import LEASE_MS, DelayedEventSende
 from homeserver.services.delayed_events import DelayedEvents, Wanted
 from homeserver.services.sessions import Requester
 from storage import delayed_events, users
-from storage.database import Database, Read
+from storage.database import Database, Read, Write
 from tests.services.spine import ALICE, Spine
 from tests.services.test_notifier_processes import LinkedBus
 
@@ -36,7 +36,10 @@ class Limiter:
 class Process:
     """What one process has of it."""
 
-    def __init__(self, database: Database, clock: FrozenClock, name: str, seed: int) -> None:
+    def __init__(self, databases: Sequence[Database], clock: FrozenClock, name: str, seed: int) -> None:
+        """The first of the databases is its own."""
+        database = databases[0]
+        self.databases = databases
         self.spine = Spine(database, seed=seed)
         spine, self.clock, self.tasks, self.limiter = self.spine, clock, Tasks(name), Limiter()
         posting = DelayedEventPosting(
@@ -76,6 +79,8 @@ class Process:
 
     async def timeline(self, room_id: str) -> list[Any]:
         """What was said in the room, in order."""
+        for database in self.databases:
+            await database.write(_nothing)  # what is committed is in memory, too
         head = await self.spine.heads.get(room_id)
         said: list[Any] = []
         event_id = next(iter(head.extremities)) if head is not None else ""
@@ -83,6 +88,10 @@ class Process:
             said.insert(0, stored.event.content["n"])
             (event_id,) = stored.event.prev_events
         return said
+
+
+async def _nothing(tx: Write) -> None:
+    pass
 
 
 Processes = tuple[Process, Process]
@@ -97,7 +106,7 @@ async def processes(make_database: Callable[[], str]) -> AsyncIterator[Processes
     second = await Database.open(url, bus=right, is_shared=True)
     await first.write(lambda tx: users.create(tx, ALICE.user_id, 0))
     # They draw different lots, as two processes do.
-    both = Process(first, clock, "first", 1), Process(second, clock, "second", 2)
+    both = Process((first, second), clock, "first", 1), Process((second, first), clock, "second", 2)
     yield both
     for process in both:
         await process.tasks.close()

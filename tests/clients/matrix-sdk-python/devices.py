@@ -240,6 +240,13 @@ class Device(sdk.RoomListEntriesListener):
         await device.client.encryption().wait_for_e2ee_initialization_tasks()
         return device
 
+    def has_uploaded_keys(self) -> bool:
+        """Whether the server has the device's keys."""
+        session = self.client.session()
+        asked = {"device_keys": {session.user_id: []}}
+        found = request(session.homeserver_url.rstrip("/"), "POST", "keys/query", asked, session.access_token)
+        return session.device_id in found["device_keys"].get(session.user_id, {})
+
     async def watch_verifications(self) -> None:
         """Be ready to be asked; needs to know one's own identity."""
         controller = await until("a controller", self._controller)

@@ -146,6 +146,8 @@ async def recovery(alice: Device, bob: Device, bob_phone: Device) -> Device:
     tablet = await Device.login(url, f"bob{run}", "tablet")
     late = await Timeline.of(await tablet.room(secret))
     await until("messages that cannot be read", late.undecryptable)
+    # Recovering signs the device, once: that is lost where its keys are still on their way to the server.
+    await until("the keys of the tablet", tablet.has_uploaded_keys)
     await tablet.client.encryption().recover(key)
     await late.timeline.paginate_backwards(20)
     for text in ("old 0", "old 2", "from the phone"):
