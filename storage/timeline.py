@@ -15,7 +15,6 @@ from storage.tables import (
     receipts,
     rooms,
     state_changes,
-    stream_position,
 )
 
 # What clients are shown: events that are part of the room's history here.
@@ -62,11 +61,6 @@ class MemberEvent:
     position: int
     event_id: str | None
     previous_id: str | None
-
-
-async def newest_position(tx: Read) -> int:
-    """The newest place in the log that this reader sees."""
-    return int(await tx.fetch_value(select(stream_position.c.value).where(stream_position.c.id == 1)) or 0)
 
 
 async def newest_events(

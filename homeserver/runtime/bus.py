@@ -70,7 +70,8 @@ class Bus:
             except Exception:
                 log.exception("a subscriber of the bus failed")
 
-    def _gap(self) -> None:
+    def gap(self) -> None:
+        """Hints may have been lost: have every subscriber look at the database."""
         for _, on_gap in tuple(self._subscribers):
             if on_gap is not None:
                 on_gap()

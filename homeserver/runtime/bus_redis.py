@@ -107,7 +107,7 @@ class RedisBus(Bus):
             async for message in pubsub.listen():
                 if message["type"] == "subscribe":
                     self.connected.set()
-                    self._gap()
+                    self.gap()
                 elif message["type"] == "message":
                     self._receive(message["data"])
 

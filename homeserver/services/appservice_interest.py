@@ -7,8 +7,7 @@ from homeserver.core.events import MEMBER
 from homeserver.services.appservices import Appservice
 from homeserver.services.bounded_cache import BoundedCache
 from homeserver.services.events import Events, StoredEvent
-from homeserver.services.room_heads import RoomHeads
-from storage import appservice_queues, memberships, room_aliases
+from storage import appservice_queues, memberships, room_aliases, rooms
 from storage.database import Database
 
 _NOBODY: Final = frozenset[str]()
@@ -21,16 +20,13 @@ class Interest:
     were there, however much has happened since.
     """
 
-    def __init__(
-        self, appservice: Appservice, database: Database, events: Events, heads: RoomHeads, *, rooms: int = 10_000
-    ) -> None:
+    def __init__(self, appservice: Appservice, database: Database, events: Events, *, size: int = 10_000) -> None:
         self.after = 0
         self._appservice = appservice
         self._database = database
         self._events = events
-        self._heads = heads
-        self._members: BoundedCache[str, set[str]] = BoundedCache(rooms)
-        self._by_alias: BoundedCache[str, bool] = BoundedCache(rooms)
+        self._members: BoundedCache[str, set[str]] = BoundedCache(size)
+        self._by_alias: BoundedCache[str, bool] = BoundedCache(size)
         self._alias_changes = 0
 
     async def covers(self, stored: StoredEvent) -> bool:
@@ -92,7 +88,7 @@ class Interest:
         return False
 
     async def _members_of(self, room_id: str) -> set[str]:
-        """Those of its users who are joined. Not the shared memory of the head: this follows the events one by one."""
+        """Those of its users who are joined. This follows the events one by one."""
         members = self._members.get(room_id)
         if members is None:
             members = await self._load(room_id)
@@ -100,12 +96,14 @@ class Interest:
         return members
 
     async def _load(self, room_id: str) -> set[str]:
-        head = await self._heads.get(room_id)
-        if head is None:
-            return set()
-        members = {user_id for user_id in head.joined if self._appservice.may_act_as(user_id)}
-        async with self._database.read() as tx:
-            changes = await appservice_queues.member_changes_after(tx, head.room_nid, self.after)
+        # Not from the head of the room: this process may not have heard yet what another one told of already.
+        async with self._database.read(snapshot=True) as tx:
+            room = await rooms.by_id(tx, room_id)
+            if room is None:
+                return set()
+            joined = await memberships.user_ids_of_room(tx, room.room_nid, ("join",))
+            changes = await appservice_queues.member_changes_after(tx, room.room_nid, self.after)
+        members = {user_id for user_id in joined if self._appservice.may_act_as(user_id)}
         before = {user_id: nid for user_id, nid in reversed(changes) if self._appservice.may_act_as(user_id)}
         stored = await self._events.get_many_by_nid([nid for nid in before.values() if nid is not None])
         for user_id, nid in before.items():

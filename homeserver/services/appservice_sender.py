@@ -18,7 +18,7 @@ from homeserver.runtime.http_client import HttpClient, HttpFailure
 from homeserver.runtime.random import Randomness
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.appservice_interest import Interest
-from homeserver.services.appservice_news import NewsCollector
+from homeserver.services.appservice_news import News, NewsCollector
 from homeserver.services.appservice_queue import NotTaken, Queue, TransactionSocket
 from homeserver.services.appservice_transactions import Transaction, Transactions
 from homeserver.services.appservices import Appservice, Appservices
@@ -26,6 +26,7 @@ from storage import appservice_queues
 from storage.appservice_queues import QueueRow
 from storage.database import Database, Write
 from storage.leases import Lease
+from storage.rooms import log_position
 from storage.streams import Stream
 
 log = logging.getLogger(__name__)
@@ -183,7 +184,8 @@ class AppserviceSender:
 
     async def _advance(self, queue: Queue, row: QueueRow) -> QueueRow:
         """Tell of what comes next, or find that it concerns it not. Returns how far it is then."""
-        upto, news = self._database.position, queue.news.take()
+        news = queue.news.take()
+        upto = await self._newest(row, news)
         transaction, left = await self._transactions.next(queue.appservice, row, upto, queue.interest, news)
         queue.news.put_back(left)
         if transaction.events:
@@ -199,6 +201,13 @@ class AppserviceSender:
         if queue.written is None or transaction.upto - queue.written.sent_position > _UNWRITTEN:
             await self._store(queue)
         return row
+
+    async def _newest(self, row: QueueRow, news: News) -> int:
+        """How far there may be something to tell of: never before what another process told of already."""
+        if not news.is_whole:
+            return max(row.sent_position, self._database.position)
+        async with self._database.read() as tx:
+            return await log_position(tx)
 
     async def _deliver(self, queue: Queue, txn_id: str, transaction: Transaction) -> None:
         """Returns when the transaction has arrived, however long that takes."""

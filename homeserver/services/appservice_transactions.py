@@ -72,7 +72,7 @@ class Transactions:
 
     def interest(self, appservice: Appservice) -> Interest:
         """What tells which events concern it."""
-        return Interest(appservice, self._database, self._events, self._heads)
+        return Interest(appservice, self._database, self._events)
 
     async def repeated(self, row: QueueRow, interest: Interest) -> Transaction:
         """The events of the transaction that was tried before: those alone, since nothing may be added to it."""
@@ -86,7 +86,7 @@ class Transactions:
         transaction = await self._with_events(row.sent_position, upto, interest)
         left = News()
         if news.is_whole:
-            await self._complete(appservice, row, news)
+            await self._complete(appservice, row, upto, news)
         if appservice.wants_ephemeral:
             passing = await self._passing(appservice, interest, news)
             if passing:
@@ -125,7 +125,7 @@ class Transactions:
         events = [stored[nid] for _, nid in found if nid in stored and await interest.covers(stored[nid])]
         return Transaction(upto, events)
 
-    async def _complete(self, appservice: Appservice, row: QueueRow, news: News) -> None:
+    async def _complete(self, appservice: Appservice, row: QueueRow, upto: int, news: News) -> None:
         """Find what hints would have said of the log after the queue's place; and who is there, by now."""
         own = appservice.id, appservice.sender
         async with self._database.read() as tx:
@@ -133,7 +133,7 @@ class Transactions:
                 news.receipts |= await appservice_queues.receipts_after(tx, *own, row.sent_position)
                 news.presence |= await appservice_queues.people_near(tx, *own, self._presence.present())
             if appservice.receives_device_news:
-                changes = await device_lists.changes_between(tx, row.sent_position, self._database.position)
+                changes = await device_lists.changes_between(tx, row.sent_position, upto)
                 news.device_lists.update(user_id for _, user_id in changes)
                 news.counts.update(await appservice_queues.devices_with_keys(tx, *own))
                 # What arrived was forgotten, so what is there did not.

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from homeserver.runtime.bus import Hint
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.tasks import Tasks
-from storage import timeline
 from storage.database import Database
+from storage.rooms import log_position
 from storage.streams import Stream
 
 log = logging.getLogger(__name__)
@@ -199,24 +199,27 @@ class Notifier:
         self._advance()
 
     async def _wait_for_hole(self, position: int) -> None:
-        await self._clock.sleep(_PATIENCE_S)
+        await self._give_up_on_hints(position)
         self._hole_task = None
-        if self.position == position and self._ahead and not self._catching_up:
+
+    async def _give_up_on_hints(self, position: int) -> None:
+        """Where those after a position do not come: whoever else in this process listens has missed them, too."""
+        await self._clock.sleep(_PATIENCE_S)
+        if self.position == position and not self._catching_up:
             log.warning("hints after position %d were lost; reading anew", position)
-            self.reset()
+            self._db.bus.gap()
 
     async def _read_anew(self) -> None:
-        """The bus was away: hints may have been lost."""
         async with self._db.read() as tx:
-            newest = await timeline.newest_position(tx)
+            newest = await log_position(tx)
         self.reset(newest)
 
     async def _poll(self) -> None:
         before = self.position
         async with self._db.read() as tx:
-            newest = await timeline.newest_position(tx)
+            newest = await log_position(tx)
         if newest > self.position == before and not self._ahead and not self._catching_up:
-            self.reset(newest)
+            await self._give_up_on_hints(before)
 
     def reset(self, position: int = 0) -> None:
         """Hints were lost: forget what was derived from them, and have everybody read from the database."""
