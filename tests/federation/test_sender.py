@@ -325,7 +325,7 @@ async def test_an_edu_of_which_no_word_came_is_sent_when_that_is_noticed(
     with monkeypatch.context() as silence:
         silence.setattr(hs1.base.bus, "publish", lambda hints: None)
         await hs1.base.database.write(write)
-    hs1.base.bus._gap()
+    hs1.base.bus.gap()
 
     async def arrived() -> bool:
         return bool(hs2.received.to_device)
@@ -347,11 +347,11 @@ async def test_a_gap_in_the_news_while_the_log_is_read_has_it_read_again(
             with monkeypatch.context() as silence:
                 silence.setattr(hs1.base.bus, "publish", lambda hints: None)
                 said.append(await hs1.send("alice", room_id, "unheard"))
-            hs1.base.bus._gap()
+            hs1.base.bus.gap()
         return found
 
     monkeypatch.setattr(storage, "events_after", events_after)
-    hs1.base.bus._gap()
+    hs1.base.bus.gap()
     await until(lambda: _has_all(hs2, said))
 
 

@@ -52,7 +52,7 @@ async def body(spine: Spine, event_id: str) -> str | None:
 async def test_a_redaction_while_an_event_is_read_is_not_undone(spine: Spine, after_the_next_read: During) -> None:
     room_id = await spine.new_room()
     said = await spine.say(ALICE, room_id, "regretted")
-    spine.database.bus._gap()  # nothing is in memory
+    spine.database.bus.gap()  # nothing is in memory
     after_the_next_read(lambda: spine.send.redact(ALICE, room_id, said, {}, None))
     assert await body(spine, said) is None
     assert await body(spine, said) is None

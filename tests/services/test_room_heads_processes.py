@@ -76,7 +76,7 @@ async def test_a_gap_in_the_news_while_the_head_is_read_outdates_it(
         assert isinstance(link, LinkedBus)
         link.is_cut = True
         written.append(await set_name(first, room_id, "two"))
-        link.other._gap()
+        link.other.gap()
 
     during_the_next_load(write_unheard)
     await name_event(second, room_id)
