@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := $(BIN)/python -m compileall -q homeserver storage federation client_api schemas
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test clients check conformance format bench generate migration lock clean
+.PHONY: help setup run test uneven clients check conformance format bench generate migration lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ run: $(VENV)/.ready-run ## serve: makes the environment, config, key and data fo
 test: $(VENV)/.ready-dev ## run the tests, on SQLite and on a PostgreSQL and Redis of their own (ARGS=… for pytest)
 	@$(BIN)/python tests/clients/matrix-sdk-python/install.py .cache/matrix-sdk-python || true
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+uneven: $(VENV)/.ready-dev ## run the tests while databases, Redis and other servers answer late, by milliseconds (UNEVEN=20, ARGS=…)
+	PYTHONPATH=$(CURDIR)/tests/uneven HEARTH_UNEVEN=$(or $(UNEVEN),20) $(BIN)/python -m pytest -n $(WORKERS) \
+	  --dist worksteal --ignore tests/architecture --ignore tests/federation/test_simulated_networks.py $(ARGS)
 
 clients: $(VENV)/.ready-dev ## drive Hearth with real clients that need npm or Rust (CLIENTS=matrix-js-sdk for one; tests/clients)
 	$(BIN)/python -m tests.clients.run $(CLIENTS)
