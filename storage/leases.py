@@ -20,19 +20,25 @@ class Lease:
         self._holder = holder
         self._lifetime_ms = lifetime_ms
         self._until = 0
+        self.fence = 0
+        """Of whoever held it when this process looked last."""
+
+    def is_held_as(self, fence: int) -> bool:
+        """Whether this process holds it under this fence."""
+        return bool(self._until) and self.fence == fence
 
     async def hold(self, now_ms: int) -> bool:
         """Takes the lease, or renews it once half of its life is over; False while another process holds it."""
         if not self._database.is_shared or self._until - now_ms > self._lifetime_ms // 2:
             return True
         try:
-            fence = await self._database.write(
+            is_held, self.fence = await self._database.write(
                 lambda tx: take_lease(tx, self._name, self._holder, now_ms, self._lifetime_ms)
             )
         except LeaseTaken:
-            fence = None
-        self._until = 0 if fence is None else now_ms + self._lifetime_ms
-        return fence is not None
+            is_held = False
+        self._until = now_ms + self._lifetime_ms if is_held else 0
+        return is_held
 
     async def give_up(self) -> None:
         """Lets another process have it at once, if this one holds it."""
@@ -41,8 +47,8 @@ class Lease:
             await self._database.write(lambda tx: give_up_lease(tx, self._name, self._holder))
 
 
-async def take_lease(tx: Write, name: str, holder: str, now_ms: int, lifetime_ms: int) -> int | None:
-    """Takes or renews a lease; returns its fence, None while another process holds it.
+async def take_lease(tx: Write, name: str, holder: str, now_ms: int, lifetime_ms: int) -> tuple[bool, int]:
+    """Takes or renews a lease; returns whether it is the holder's, and the fence of whoever holds it.
 
     The fence grows whenever the lease changes hands: what was begun under an older one is void. Raises `LeaseTaken`
     (let it undo the operation) where two processes take a new one at once.
@@ -52,10 +58,10 @@ async def take_lease(tx: Write, name: str, holder: str, now_ms: int, lifetime_ms
     expires_at = now_ms + lifetime_ms
     if row is None:
         try:
-            await tx.execute(insert(leases).values(name=name, holder=holder, fence=1, expires_at=expires_at))
+            await tx.execute(insert(leases).values(name=name, holder=holder, fence=now_ms, expires_at=expires_at))
         except IntegrityError as error:
             raise LeaseTaken(name) from error
-        return 1
+        return True, now_ms
     fence = row.fence if row.holder == holder else row.fence + 1
     free = or_(leases.c.holder == holder, leases.c.expires_at <= now_ms)
     statement = (
@@ -63,7 +69,7 @@ async def take_lease(tx: Write, name: str, holder: str, now_ms: int, lifetime_ms
             holder=holder, fence=fence, expires_at=expires_at
         )
     )  # fmt: skip
-    return fence if await tx.execute(statement) else None
+    return (True, fence) if await tx.execute(statement) else (False, row.fence)
 
 
 async def give_up_lease(tx: Write, name: str, holder: str) -> None:

@@ -154,7 +154,7 @@ class AppserviceSender:
             return False
         is_held = await queue.lease.hold(now)
         if not is_held and queue.socket is not None:
-            hint = Hint(Stream.APPSERVICE_SOCKETS, 0, (queue.appservice.id,), {"process": self._process_name})
+            hint = Hint(Stream.APPSERVICE_SOCKETS, 0, (queue.appservice.id,), {"fence": queue.lease.fence})
             self._database.bus.publish([hint])
         return is_held
 
@@ -269,9 +269,10 @@ class AppserviceSender:
             if queue.is_running and (found or _is_behind(queue, position)):
                 queue.wake.set()
         for hint in hints:
-            if hint.stream == Stream.APPSERVICE_SOCKETS and hint.payload["process"] != self._process_name:
+            if hint.stream == Stream.APPSERVICE_SOCKETS:
                 queue = self._queues.get(hint.keys[0])
-                if queue is not None:
+                # Word that comes late was for whoever had it then: a newer connection is not closed for it.
+                if queue is not None and queue.lease.is_held_as(hint.payload["fence"]):
                     self._tasks.start("leave an application service to another process", self._leave_to(queue))
 
     def _queue(self, appservice: Appservice, interest: Interest) -> Queue:

@@ -1,4 +1,4 @@
-"""Hints between processes that never arrive: what they were about is found all the same, by everything that listens."""
+"""Hints between processes that never arrive, or late: what they were about is found, and nothing wrong is done."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import orjson
 import pytest
 
+from homeserver.runtime.bus import Hint
 from homeserver.runtime.random import SeededRandomness
 from homeserver.runtime.tasks import Tasks
 from homeserver.services.appservice_sender import AppserviceSender
@@ -15,6 +16,7 @@ from homeserver.services.appservices import Appservices, read_registration
 from homeserver.services.notifier import Notifier
 from homeserver.services.one_time_key_counts import OneTimeKeyCounts
 from storage.database import Database
+from storage.streams import Stream
 from tests.services.spine import ALICE, SERVER, Person, Spine
 from tests.services.test_appservice_sender import FakeHttp
 from tests.services.test_notifier_processes import LinkedBus
@@ -33,16 +35,17 @@ GHOST = Person(f"@irc_a:{SERVER}")
 
 @dataclass
 class BridgeSocket:
-    """The bridge's end of a WebSocket; both processes tell the same bridge."""
+    """The bridge's end of a WebSocket."""
 
     told: list[str] = field(default_factory=list)
+    is_replaced: bool = False
 
     async def deliver(self, txn_id: str, inside: bytes) -> None:
         events = orjson.loads(b"{%b}" % inside)["events"]
         self.told += [event["content"]["body"] for event in events if "body" in event["content"]]
 
     async def replaced(self) -> None:
-        pass
+        self.is_replaced = True
 
 
 class Process:
@@ -141,3 +144,25 @@ async def test_whoever_listens_looks_at_the_database_where_the_log_is_further_th
     here.cut()
     await here.spine.say(ALICE, room_id, "lost")
     await until(pair, lambda: bool(gaps))
+
+
+async def test_word_to_leave_a_bridge_to_another_process_that_comes_late_does_not_close_a_newer_connection(
+    pair: Pair,
+) -> None:
+    here, there = pair
+    room_id = await here.spine.new_room(ALICE, [GHOST])
+    sockets = [BridgeSocket() for _ in range(3)]
+    words: list[Hint] = []
+    here.database.bus.subscribe(lambda hints: words.extend(h for h in hints if h.stream == Stream.APPSERVICE_SOCKETS))
+    for number, (process, socket) in enumerate(zip((here, there, here), sockets, strict=True)):
+        await process.sender.connected(process.bridge, socket)
+        await here.spine.say(ALICE, room_id, f"to {number}")
+        await until(pair, lambda number=number, socket=socket: f"to {number}" in socket.told)
+        if process is there:
+            late = list(words)
+    assert [socket.is_replaced for socket in sockets] == [True, True, False]
+    assert late
+    here.database.bus._deliver(late)
+    await here.spine.say(ALICE, room_id, "goes on")
+    await until(pair, lambda: "goes on" in sockets[2].told)
+    assert not sockets[2].is_replaced
