@@ -57,10 +57,12 @@ class FederationClient:
 
     # --- keys, version
 
-    async def server_keys(self, destination: str) -> dict[str, Any]:
-        """GET /_matrix/key/v2/server, unchecked."""
+    async def server_keys(self, destination: str, *, insistent: bool = False) -> dict[str, Any]:
+        """GET /_matrix/key/v2/server, unchecked. `insistent`: also of a server that failed lately."""
         target = target_of(KEYS, ["server"], None)
-        return await self._requests.json(destination, "GET", target, max_bytes=KEY_BYTES, signed=False)
+        return await self._requests.json(
+            destination, "GET", target, max_bytes=KEY_BYTES, signed=False, insistent=insistent
+        )
 
     async def query_keys(
         self, notary: str, wanted: Mapping[str, Mapping[str, Mapping[str, int]]]

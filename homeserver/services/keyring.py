@@ -28,10 +28,11 @@ NOTARY_SERVERS: Final = 100
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of one server. `asked_at` is ms since the epoch, 0: never."""
+    """What is known of one server. Times are ms since the epoch, 0: never. `insisted_at`: asked though it failed."""
 
     keys: dict[str, ServerKey] = field(default_factory=dict)
     asked_at: int = 0
+    insisted_at: int = 0
 
 
 class Keyring:
@@ -81,21 +82,27 @@ class Keyring:
 
     # --- keys of any server
 
-    async def keys(self, server_name: str, key_ids: Collection[str], valid_at: int) -> dict[str, bytes]:
+    async def keys(
+        self, server_name: str, key_ids: Collection[str], valid_at: int, *, insistent: bool = False
+    ) -> dict[str, bytes]:
         """Those of the keys that can be had and were valid at `valid_at` (ms since the epoch).
 
-        Fetches where a key is missing, or where what is known is too old to tell.
+        Fetches where a key is missing, or where what is known is too old to tell. `insistent`: there is a sign that the
+        server is back, so that it is asked although it failed lately.
         """
-        found = await self.records(server_name, key_ids, valid_at)
+        found = await self.records(server_name, key_ids, valid_at, insistent=insistent)
         return {key_id: key.verify_key for key_id, key in found.items() if was_valid(key, valid_at)}
 
-    async def records(self, server_name: str, key_ids: Collection[str], valid_at: int) -> dict[str, ServerKey]:
+    async def records(
+        self, server_name: str, key_ids: Collection[str], valid_at: int, *, insistent: bool = False
+    ) -> dict[str, ServerKey]:
         """As `keys`, with keys that were not valid at that time too, and what is known of them."""
         if server_name == self.server_name:
             return self._own_records(key_ids)
         known = await self._load(server_name)
-        if is_missing(known.keys, key_ids, valid_at) and self._may_ask(server_name, known):
-            await self._fetch_once(server_name, key_ids, valid_at)
+        insists = insistent and self._client.is_failing(server_name)
+        if is_missing(known.keys, key_ids, valid_at) and self._may_ask(server_name, known, insists):
+            await self._fetch_once(server_name, key_ids, valid_at, insists)
             known = await self._load(server_name)
         return {key_id: known.keys[key_id] for key_id in key_ids if key_id in known.keys}
 
@@ -148,9 +155,10 @@ class Keyring:
                 found[key_id] = ServerKey(key_id, key, until, expired.get(key_id), 0, b"{}")
         return found
 
-    def _may_ask(self, server_name: str, known: _Known) -> bool:
+    def _may_ask(self, server_name: str, known: _Known, insists: bool = False) -> bool:
         """Whether to ask, or to wait for what somebody else has just asked."""
-        return server_name in self._fetches or known.asked_at + REFETCH_PAUSE_MS <= self._clock.now_ms()
+        last = known.insisted_at if insists else known.asked_at
+        return server_name in self._fetches or last + REFETCH_PAUSE_MS <= self._clock.now_ms()
 
     async def _load(self, server_name: str) -> _Known:
         known = self._known.get(server_name)
@@ -164,7 +172,9 @@ class Keyring:
             self._known.move_to_end(server_name)
         return known
 
-    async def _fetch_once(self, server_name: str, key_ids: Collection[str], valid_at: int) -> None:
+    async def _fetch_once(
+        self, server_name: str, key_ids: Collection[str], valid_at: int, insists: bool = False
+    ) -> None:
         """Fetches a server's keys for everybody who wants them now."""
         under_way = self._fetches.get(server_name)
         if under_way is not None:
@@ -172,23 +182,25 @@ class Keyring:
             return
         future = self._fetches[server_name] = asyncio.get_running_loop().create_future()
         try:
-            await self._fetch(server_name, key_ids, valid_at)
+            await self._fetch(server_name, key_ids, valid_at, insists)
         finally:
             del self._fetches[server_name]
             future.set_result(None)
 
-    async def _fetch(self, server_name: str, key_ids: Collection[str], valid_at: int) -> None:
+    async def _fetch(self, server_name: str, key_ids: Collection[str], valid_at: int, insists: bool) -> None:
         known = await self._load(server_name)
         known.asked_at = self._clock.now_ms()
-        await self._ask_server(server_name)
+        if insists:
+            known.insisted_at = known.asked_at
+        await self._ask_server(server_name, insists)
         for notary in self._notaries:
             if not is_missing(known.keys, key_ids, valid_at):
                 return
             await self._ask_notary(notary, server_name, key_ids, valid_at)
 
-    async def _ask_server(self, server_name: str) -> None:
+    async def _ask_server(self, server_name: str, insists: bool = False) -> None:
         try:
-            response = await self._client.server_keys(server_name)
+            response = await self._client.server_keys(server_name, insistent=insists)
             await self._keep(server_name, read(response, server_name, self._clock.now_ms()))
         except (FederationError, InvalidKeys, ValueError) as error:
             log.info("no keys from %s: %s", server_name, error)

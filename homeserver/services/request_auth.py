@@ -55,4 +55,5 @@ class RequestAuth:
         cached = self._keyring.cached(origin, key_id, now)
         if cached is not None:
             return cached
-        return (await self._keyring.keys(origin, [key_id], now)).get(key_id)
+        # Its request is a sign that it is back, however long it could not be reached.
+        return (await self._keyring.keys(origin, [key_id], now, insistent=True)).get(key_id)

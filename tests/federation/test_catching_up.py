@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from federation.sender import delivery
+from homeserver.runtime.clock import FrozenClock
 from tests.federation.conftest import Until
 from tests.federation.hearth import Hearth
 from tests.federation.network import Network
@@ -48,6 +49,25 @@ async def test_after_a_short_outage_every_event_is_sent(
     network.log.clear()
     await until(lambda: hs2.has(ids[-1]))
     assert sent_to(network, "hs2") == [str(number) for number in range(60)]
+
+
+async def test_a_server_that_is_back_after_days_is_believed_at_once_and_sent_what_it_missed(
+    hs1: Hearth, hs2: Hearth, network: Network, until: Until, clock: FrozenClock
+) -> None:
+    room_id = await hs1.create_room("alice")
+    await hs2.join("bob", room_id, hs1)
+    network.partition("hs1", "hs2")
+    missed = await hs1.send("alice", room_id, "missed")
+    for _ in range(180):  # until its keys are out of date, and it is left alone for an hour each time
+        clock.advance(3601)
+        hs1.outside.reachability.failed("hs2")
+    network.heal()
+    healed_at = clock.now_ms()
+    hs2.outside.reachability.succeeded("hs1")
+    said = await hs2.send("bob", room_id, "I am back")
+    await until(lambda: hs1.has(said))
+    await until(lambda: hs2.has(missed))
+    assert clock.now_ms() - healed_at < 300_000
 
 
 async def _all(server: Hearth, event_ids: list[str]) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from homeserver.core.signatures import generate_signing_key, verify_json
 from homeserver.runtime.clock import FrozenClock
-from homeserver.services.keyring import Keyring
+from homeserver.services.keyring import REFETCH_PAUSE_MS, Keyring
 from homeserver.services.server_key_objects import OldVerifyKey
 from storage.database import Database
 from tests.federation.network import Network, Sent
@@ -183,3 +183,28 @@ async def test_a_slow_server_holds_up_only_those_who_need_it(
     assert not waiting.done()
     release.set()
     assert await waiting
+
+
+async def test_a_server_that_gives_a_sign_of_life_is_asked_for_its_keys_though_it_failed(
+    database: Database, network: Network, clock: FrozenClock, other: KeyServer
+) -> None:
+    keyring = keyring_of(database, network, clock)
+    network.servers.clear()
+    wanted = ("other", ["ed25519:1"], clock.now_ms())
+    assert await keyring.keys(*wanted) == {}
+    network.servers["other"] = other.serve
+    assert await keyring.keys(*wanted) == {}
+    assert await keyring.keys(*wanted, insistent=True) == {"ed25519:1": bytes(other.key.verify_key)}
+
+
+async def test_signs_of_life_that_anybody_can_forge_have_a_server_asked_once_a_minute(
+    database: Database, network: Network, clock: FrozenClock
+) -> None:
+    keyring = keyring_of(database, network, clock)
+    for _ in range(10):
+        assert await keyring.keys("other", ["ed25519:1"], clock.now_ms(), insistent=True) == {}
+    # Once as any server that is not known to fail, once insisting.
+    assert len(network.log) == 2
+    clock.advance(REFETCH_PAUSE_MS / 1000)
+    await keyring.keys("other", ["ed25519:1"], clock.now_ms(), insistent=True)
+    assert len(network.log) == 3
