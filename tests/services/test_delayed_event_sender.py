@@ -15,8 +15,8 @@ from homeserver.services.delayed_events import DelayedEvents, Wanted
 from homeserver.services.sessions import Requester
 from storage import delayed_events, users
 from storage.database import Database, Read, Write
+from tests.services.linked import linked_databases
 from tests.services.spine import ALICE, Spine
-from tests.services.test_notifier_processes import LinkedBus
 
 WHO = Requester(ALICE.user_id, "DEVICE")
 
@@ -99,19 +99,14 @@ Processes = tuple[Process, Process]
 
 @pytest.fixture
 async def processes(make_database: Callable[[], str]) -> AsyncIterator[Processes]:
-    url, clock = make_database(), FrozenClock()
-    left, right = LinkedBus(), LinkedBus()
-    left.other, right.other = right, left
-    first = await Database.open(url, bus=left, is_shared=True)
-    second = await Database.open(url, bus=right, is_shared=True)
-    await first.write(lambda tx: users.create(tx, ALICE.user_id, 0))
-    # They draw different lots, as two processes do.
-    both = Process((first, second), clock, "first", 1), Process((second, first), clock, "second", 2)
-    yield both
-    for process in both:
-        await process.tasks.close()
-    await first.close()
-    await second.close()
+    clock = FrozenClock()
+    async with linked_databases(make_database()) as (first, second):
+        await first.write(lambda tx: users.create(tx, ALICE.user_id, 0))
+        # They draw different lots, as two processes do.
+        both = Process((first, second), clock, "first", 1), Process((second, first), clock, "second", 2)
+        yield both
+        for process in both:
+            await process.tasks.close()
 
 
 async def test_one_process_sends_what_either_has_scheduled(processes: Processes) -> None:

@@ -17,9 +17,9 @@ from homeserver.services.notifier import Notifier
 from homeserver.services.one_time_key_counts import OneTimeKeyCounts
 from storage.database import Database
 from storage.streams import Stream
+from tests.services.linked import LinkedBus, linked_databases
 from tests.services.spine import ALICE, SERVER, Person, Spine
 from tests.services.test_appservice_sender import FakeHttp
-from tests.services.test_notifier_processes import LinkedBus
 
 REGISTRATION = f"""
 id: irc
@@ -75,19 +75,13 @@ Pair = tuple[Process, Process]
 
 @pytest.fixture
 async def pair(make_database: Callable[[], str]) -> AsyncIterator[Pair]:
-    url = make_database()
-    left, right = LinkedBus(), LinkedBus()
-    left.other, right.other = right, left
-    first = await Database.open(url, bus=left, is_shared=True)
-    second = await Database.open(url, bus=right, is_shared=True)
-    both = Process(first, "first", 1), Process(second, "second", 2)
-    for process in both:
-        await process.sender.start()
-    yield both
-    for process in both:
-        await process.tasks.close()
-    await first.close()
-    await second.close()
+    async with linked_databases(make_database()) as (first, second):
+        both = Process(first, "first", 1), Process(second, "second", 2)
+        for process in both:
+            await process.sender.start()
+        yield both
+        for process in both:
+            await process.tasks.close()
 
 
 async def until(pair: Pair, holds: Callable[[], bool]) -> None:

@@ -6,25 +6,12 @@ from typing import Any
 
 import pytest
 
-from homeserver.runtime.bus import Bus, Hint
-from homeserver.runtime.bus_redis import decode_hints, encode_hints
-from storage.database import Database
+from homeserver.runtime.bus import Hint
 from storage.streams import Stream
+from tests.services.linked import LinkedBus, linked_databases
 from tests.services.sync_world import World, event_ids, joined, user
 
 ALICE, BOB = user("alice"), user("bob")
-
-
-class LinkedBus(Bus):
-    """Delivers to the other process what would go over the wire, unless the link is cut."""
-
-    other: "LinkedBus"
-    is_cut = False
-
-    def publish(self, hints: list[Hint]) -> None:
-        super().publish(hints)
-        if not self.is_cut and hints:
-            self.other._deliver(decode_hints(encode_hints("1", hints))[1])
 
 
 Pair = tuple[World, World]
@@ -32,17 +19,11 @@ Pair = tuple[World, World]
 
 @pytest.fixture
 async def pair(make_database: Callable[[], str]) -> AsyncIterator[Pair]:
-    url = make_database()
-    left, right = LinkedBus(), LinkedBus()
-    left.other, right.other = right, left
-    first = await Database.open(url, bus=left, is_shared=True)
-    second = await Database.open(url, bus=right, is_shared=True)
-    worlds = World(first, left), World(second, right)
-    yield worlds
-    for world in worlds:
-        await world.close()
-    await first.close()
-    await second.close()
+    async with linked_databases(make_database()) as databases:
+        first, second = (World(database, database.bus) for database in databases)
+        yield first, second
+        for world in (first, second):
+            await world.close()
 
 
 async def level(pair: Pair) -> None:

@@ -8,8 +8,9 @@ import pytest
 from storage import receipts as storage
 from storage.database import Read
 from storage.receipts import Receipt
+from tests.services.linked import LinkedBus
 from tests.services.sync_world import World, joined, user
-from tests.services.test_notifier_processes import LinkedBus, Pair, level, pair
+from tests.services.test_notifier_processes import Pair, level, pair
 
 __all__ = ["pair"]
 

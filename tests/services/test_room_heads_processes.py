@@ -7,8 +7,8 @@ import pytest
 
 from storage import rooms
 from storage.database import Read
+from tests.services.linked import LinkedBus
 from tests.services.spine import ALICE, Spine
-from tests.services.test_notifier_processes import LinkedBus
 from tests.services.test_send_event_processes import Processes, processes
 
 __all__ = ["processes"]

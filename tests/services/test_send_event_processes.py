@@ -6,24 +6,17 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from sqlalchemy import func, select
 
-from storage.database import Database
 from storage.tables import events
+from tests.services.linked import linked_databases
 from tests.services.spine import ALICE, BOB, Spine
-from tests.services.test_notifier_processes import LinkedBus
 
 Processes = tuple[Spine, Spine]
 
 
 @pytest.fixture
 async def processes(make_database: Callable[[], str]) -> AsyncIterator[Processes]:
-    url = make_database()
-    left, right = LinkedBus(), LinkedBus()
-    left.other, right.other = right, left
-    first = await Database.open(url, bus=left, is_shared=True)
-    second = await Database.open(url, bus=right, is_shared=True)
-    yield Spine(first), Spine(second, seed=2)
-    await first.close()
-    await second.close()
+    async with linked_databases(make_database()) as (first, second):
+        yield Spine(first), Spine(second, seed=2)
 
 
 async def messages(spine: Spine) -> int:

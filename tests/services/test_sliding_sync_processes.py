@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from storage.database import Database
+from tests.services.linked import linked_databases
 from tests.services.sliding_world import SlidingWorld
 from tests.services.sync_world import user
-from tests.services.test_notifier_processes import LinkedBus, level, waits
+from tests.services.test_notifier_processes import level, waits
 
 ALICE = user("alice")
 NEWEST = {"lists": {"all": {"ranges": [[0, 0]], "timeline_limit": 1, "required_state": []}}}
@@ -18,17 +18,11 @@ Pair = tuple[SlidingWorld, SlidingWorld]
 
 @pytest.fixture
 async def pair(make_database: Callable[[], str]) -> AsyncIterator[Pair]:
-    url = make_database()
-    left, right = LinkedBus(), LinkedBus()
-    left.other, right.other = right, left
-    first = await Database.open(url, bus=left, is_shared=True)
-    second = await Database.open(url, bus=right, is_shared=True)
-    worlds = SlidingWorld(first, left), SlidingWorld(second, right)
-    yield worlds
-    for world in worlds:
-        await world.close()
-    await first.close()
-    await second.close()
+    async with linked_databases(make_database()) as databases:
+        first, second = (SlidingWorld(database, database.bus) for database in databases)
+        yield first, second
+        for world in (first, second):
+            await world.close()
 
 
 async def test_the_newest_request_wins_in_whichever_process_it_is(pair: Pair) -> None:

@@ -10,8 +10,9 @@ from homeserver.runtime.bus import Bus
 from homeserver.services.sync.rooms import Rooms
 from storage import read_marks
 from storage.database import Database
+from tests.services.linked import LinkedBus
 from tests.services.sync_world import World, joined, user
-from tests.services.test_notifier_processes import LinkedBus, Pair, level, pair
+from tests.services.test_notifier_processes import Pair, level, pair
 
 __all__ = ["pair"]
 
