@@ -89,7 +89,7 @@ async def until(pair: Pair, holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not holds():
             for process in pair:
-                process.clock.advance(0.5)
+                process.clock.advance(0.05)  # a lease outlasts many turns
             await asyncio.sleep(0.001)
 
 
