@@ -67,9 +67,8 @@ class Thumbnails:
         """
         source = await self._reader.require(server_name, media_id, timeout_ms=timeout_ms, allow_remote=allow_remote)
         target = target_for(self._config.thumbnails, wanted.width, wanted.height, wanted.method)
-        async with self._db.read() as tx:
-            row = await index.thumbnail_of(tx, server_name, media_id, target.width, target.height, target.method)
-        if row is None or not self._store.path_of(row.stored_as).is_file():
+        row = await self._made(server_name, media_id, target)
+        if row is None:
             row = await self._make(server_name, media_id, source, target)
         name = f"thumbnail.{_ENDINGS[row.content_type]}"
         return MediaFile(self._store.path_of(row.stored_as), row.size, row.stored_as, row.content_type, name)
@@ -91,7 +90,16 @@ class Thumbnails:
             kind = TooLarge if self._reader.is_local(server_name) else RemoteTooLarge
             raise kind(f"Pictures of more than {self._config.max_pixels} pixels get no thumbnail") from None
 
+    async def _made(self, server_name: str, media_id: str, target: Target) -> ThumbnailRow | None:
+        async with self._db.read() as tx:
+            row = await index.thumbnail_of(tx, server_name, media_id, target.width, target.height, target.method)
+        return row if row is not None and self._store.path_of(row.stored_as).is_file() else None
+
     async def _make_and_keep(self, server_name: str, media_id: str, source: MediaFile, target: Target) -> ThumbnailRow:
+        # Who asks may have looked before it was made for somebody else.
+        present = await self._made(server_name, media_id, target)
+        if present is not None:
+            return present
         picture = await asyncio.get_running_loop().run_in_executor(
             self._threads, make_thumbnail, source.path, target, self._config.max_pixels
         )
